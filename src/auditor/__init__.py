@@ -1,0 +1,47 @@
+"""auditor: does a model game its grader, conceal its mistakes, and admit them when asked? Measured from its transcripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.errors import AuditorError
+    from auditor.pipeline import Options, scan
+    from auditor.rubric import Rubric, load_all
+    from auditor.store import Audit
+    from auditor.transcript import Message, ToolCall, Transcript
+    from auditor.verdict import Evidence, Verdict
+
+_HOMES = {
+    "AuditorError": "errors", "Options": "pipeline", "scan": "pipeline", "Rubric": "rubric", "load_all": "rubric",
+    "Audit": "store", "Message": "transcript", "ToolCall": "transcript", "Transcript": "transcript",
+    "Evidence": "verdict", "Verdict": "verdict",
+}  # fmt: skip
+
+__all__ = [
+    "Audit", "AuditorError", "Evidence", "Message", "Options", "Rubric", "ToolCall", "Transcript", "Verdict", "load_all",
+    "open_audit", "read_transcripts", "scan",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Names come from their modules when they are first used, so that `import auditor` is quick."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"auditor.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'auditor' has no attribute {name!r}")
+
+
+def open_audit(path: str) -> Audit:
+    """An audit to read. AuditorError when there is none at `path`."""
+    from auditor.store import Audit
+
+    return Audit.open(path)
+
+
+def read_transcripts(*paths: str) -> Any:
+    """Stream the transcripts (and `Reject`s) of files, folders, globs or URLs, in any known format."""
+    from auditor.pipeline import read_all
+
+    return read_all(paths)

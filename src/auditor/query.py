@@ -1,0 +1,218 @@
+"""Documented DuckDB views over an audit, read only.
+
+episodes   episode_id, model, task, environment, epoch, checkpoint, elicitation, reasoning_kind, ended, score, passed,
+           format, source, record, "offset", line, messages, tokens, content_hash, ignored, metadata
+verdicts   episode_id, model, rubric, rubric_hash, detector, detector_version, view, tier, status, flagged, level,
+           attributes, rationale, weight, error
+evidence   episode_id, rubric, detector, signal, message, channel, start, "end", quote
+answers    episode_id, model, rung, sample, control, mode, status, answer_class, answer, question, reply, signal
+
+A model that a log does not name is NULL. An episode that stands in two files is one row.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from auditor.errors import QueryError
+from auditor.readers import Unit, read, registry
+from auditor.store import ANSWERS, EPISODES, VERDICTS, Audit, Commit
+from auditor.text import excerpt
+from auditor.transcript import Transcript, content_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VIEWS = ("episodes", "verdicts", "evidence", "answers")
+_TYPES = {
+    "string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN",
+    "list": 'STRUCT(signal VARCHAR, message BIGINT, channel VARCHAR, "start" BIGINT, "end" BIGINT, quote VARCHAR)[]',
+}  # fmt: skip
+
+
+def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
+    """A connection with the views, closed to everything outside the audit's own files."""
+    commits = list(audit.commits())
+    con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "1GB"})
+    con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
+    root = str(audit.path.resolve())
+    con.execute(f"SET allowed_directories=[{_quoted(root + '/')}]; SET temp_directory=''")
+    con.execute("SET enable_external_access=false")
+    episodes = [c.episodes for c in commits]
+    parts = sorted({part for c in commits for part, _ in c.rubrics.values()})
+    answers = [c.answers for c in commits if c.answers]
+    _table(con, "_episodes", audit, episodes, EPISODES)
+    _table(con, "_verdicts", audit, parts, VERDICTS)
+    _table(con, "_answers", audit, answers, ANSWERS)
+    duplicates = audit.path / "duplicates.parquet"
+    if duplicates.exists():
+        con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(str(duplicates.resolve()))})")
+    else:
+        con.execute("CREATE VIEW _duplicates AS SELECT ''::VARCHAR shard, 0::BIGINT row, ''::VARCHAR new_id WHERE false")
+    _views(con, commits)
+    con.execute("SET lock_configuration=true")
+    return con
+
+
+def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
+    kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
+    own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
+    con.execute(f"CREATE VIEW episodes AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row) FROM _episodes t {kept}")
+    live = ""
+    if any(len({part for part, _ in c.rubrics.values()}) > 1 for c in commits):
+        # A rubric was changed and scanned again: of an older part only the rubrics count that it still stands for.
+        con.execute("CREATE TABLE _parts(file VARCHAR, rubric VARCHAR)")
+        rows = [[part.rpartition("/")[2], rubric] for c in commits for rubric, (part, _) in c.rubrics.items()]
+        con.executemany("INSERT INTO _parts VALUES (?, ?)", rows)
+        live = "AND (parse_filename(t.filename), t.rubric) IN (SELECT (file, rubric) FROM _parts)"
+    con.execute(f"CREATE VIEW _live AS SELECT {own}, t.* EXCLUDE (episode_id, filename) FROM _verdicts t {kept} {live}")
+    con.execute("CREATE VIEW verdicts AS SELECT * EXCLUDE (shard, row, evidence) FROM _live")
+    con.execute(
+        "CREATE VIEW evidence AS SELECT episode_id, rubric, detector, e.signal, e.message, e.channel, e.start, e.end, e.quote"
+        " FROM (SELECT episode_id, rubric, detector, unnest(evidence) AS e FROM _live)"
+    )
+    con.execute(f"CREATE VIEW answers AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row) FROM _answers t {kept}")
+
+
+def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
+    if parts:
+        root = audit.path.resolve()
+        listed = ", ".join(_quoted(str(root / part)) for part in parts)
+        con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})")
+        return
+    columns = ", ".join(f'NULL::{_TYPES[str(f.type).partition("<")[0]]} AS "{f.name}"' for f in schema)
+    extra = ", NULL::VARCHAR AS filename" if name == "_verdicts" else ""
+    con.execute(f"CREATE VIEW {name} AS SELECT {columns}{extra} WHERE false")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def run(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Columns and rows of one SELECT. QueryError for anything else, in one line."""
+    check(con, sql)
+    try:
+        result = con.execute(sql, list(parameters))
+        return [d[0] for d in result.description or []], result.fetchall()
+    except duckdb.Error as error:
+        raise QueryError(f"the query failed: {str(error).splitlines()[0]}") from None
+
+
+def check(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """QueryError unless `sql` is exactly one SELECT."""
+    try:
+        statements = con.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(f"not SQL: {str(error).splitlines()[0]}") from None
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT_STATEMENT:
+        raise QueryError("an audit is read only: give one SELECT (or an expression for --where)")
+
+
+def find_episodes(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    rubric: str | None = None,
+    model: str | None = None,
+    min_level: int | None = None,
+    where: str | None = None,
+    every: bool = False,
+    limit: int | None = None,
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Verdicts joined to their episode and their first quote; flagged ones alone unless `every`.
+
+    `where` is SQL over the columns of `verdicts`, `episodes` (joined) and `answer_class`.
+    """
+    sql = (
+        "SELECT episode_id, v.model, task, environment, rubric, tier, status, flagged, level, rationale,"
+        " q.message, q.channel, q.quote, source"
+        " FROM verdicts v JOIN (SELECT * EXCLUDE (model) FROM episodes) e USING (episode_id)"
+        " LEFT JOIN (SELECT episode_id, rubric, detector, first(message) AS message, first(channel) AS channel, first(quote) AS quote"
+        " FROM evidence GROUP BY ALL) q USING (episode_id, rubric, detector)"
+        " LEFT JOIN (SELECT episode_id, last(answer_class) AS answer_class FROM answers GROUP BY 1) a USING (episode_id)"
+    )
+    conditions, parameters = [], []
+    for column, value in (("rubric", rubric), ("v.model", model)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            parameters.append(value)
+    if min_level is not None:
+        conditions.append("level >= ?")
+        parameters.append(min_level)  # type: ignore[arg-type]  # a parameter may be of any type
+    if where:
+        check(con, f"SELECT 1 WHERE ({where}\n)")
+        conditions.append(f"({where}\n)")
+    elif not every:
+        conditions.append("flagged")
+    if conditions:
+        sql += " WHERE " + " AND ".join(conditions)
+    sql += " ORDER BY v.model NULLS LAST, rubric, episode_id"
+    if limit is not None:
+        sql += f" LIMIT {int(limit)}"
+    return run(con, sql, parameters)
+
+
+def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
+    """Write `duplicates.parquet`: rows that repeat an episode (dropped), rows that share an id but not the content (renamed).
+
+    Returns how many of each. Without either the file is removed.
+    """
+    target = audit.path / "duplicates.parquet"
+    if not commits:
+        target.unlink(missing_ok=True)
+        return 0, 0
+    con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "300MB", "temp_directory": str(audit.path / ".tmp")})
+    _table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
+    con.execute(
+        'CREATE TABLE found AS SELECT shard, row, CASE WHEN again > 1 THEN NULL ELSE episode_id || \'~\' || content_hash[:6] END AS new_id'
+        ' FROM (SELECT *, row_number() OVER (PARTITION BY episode_id, content_hash ORDER BY source, "offset", record, shard, row) AS again,'
+        ' dense_rank() OVER (PARTITION BY episode_id ORDER BY content_hash) AS variant'
+        " FROM (SELECT * FROM _episodes WHERE episode_id IN (SELECT episode_id FROM _episodes GROUP BY 1 HAVING count(*) > 1)))"
+        " WHERE again > 1 OR variant > 1"
+    )
+    dropped, renamed = con.execute("SELECT count(*) FILTER (new_id IS NULL), count(new_id) FROM found").fetchall()[0]
+    if dropped or renamed:
+        with audit.part("duplicates.parquet") as path:
+            con.execute(f"COPY found TO {_quoted(str(path))} (FORMAT parquet)")
+    else:
+        target.unlink(missing_ok=True)
+    con.close()
+    return int(dropped), int(renamed)
+
+
+def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) -> tuple[str, Transcript]:
+    """The episode's id and transcript, by its id or a beginning of it that names only one.
+
+    Flagged episodes come out of the audit; others are read from their source again. QueryError when neither is there.
+    """
+    kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
+    sql = f"SELECT COALESCE(d.new_id, t.episode_id) AS id, t.shard, t.row, t.source, t.content_hash FROM _episodes t {kept}"
+    _, rows = run(con, f"SELECT * FROM ({sql}) WHERE id = ?", [episode])
+    if not rows:
+        _, rows = run(con, f"SELECT * FROM ({sql}) WHERE starts_with(id, ?) LIMIT 6", [episode])
+    if not rows:
+        raise QueryError(f"no episode {excerpt(episode, 80)} in {audit.path}; 'auditor query {audit.path} --all' lists them")
+    if len(rows) > 1:
+        raise QueryError(f"{excerpt(episode, 80)} begins several ids: {', '.join(excerpt(r[0], 60) for r in rows[:5])}; give more of it")
+    name, shard, _, source, content = rows[0]
+    commit = next(c for c in audit.commits() if c.shard == shard)
+    for transcript in audit.flagged(commit):
+        if content_hash(transcript) == content:
+            return name, transcript
+    for transcript in reread(commit, source):
+        if content_hash(transcript) == content:
+            return name, transcript
+    raise QueryError(f"{excerpt(name, 80)} was not flagged, so it is not kept in the audit, and its source {source} is gone or has changed")
+
+
+def reread(commit: Commit, source: str) -> Iterator[Transcript]:
+    """The transcripts of one source file of a shard, read again."""
+    for given in commit.units:
+        unit = Unit(**{**given["unit"], "paths": tuple(given["unit"]["paths"])})
+        reader = registry().get(unit.reader)
+        if unit.paths[0] == source and reader is not None and os.path.exists(source):
+            yield from (item for item in read(unit, reader) if isinstance(item, Transcript))

@@ -1,0 +1,111 @@
+"""The per-model report: one dictionary of facts, rendered as HTML or Markdown, or printed as JSON.
+
+Everything that comes from a transcript is data: escaped by Jinja2 in HTML, made visible and escaped in Markdown.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jinja2
+
+from auditor import rates
+from auditor.errors import StoreError
+from auditor.query import connect, run
+from auditor.store import Audit
+from auditor.text import excerpt, visible
+
+TIER_NOTE = (
+    "Tier: candidates. No judge has read these episodes: a candidate is an episode in which signals (patterns and composite "
+    "rules) fired. It is a reason to look, not a verdict."
+)
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
+
+
+def facts(audit: Audit) -> dict[str, Any]:
+    """All that a report says, as JSON types: about, summary, models, rates, admissions, candidates, rejects."""
+    about = audit.about()
+    con = connect(audit)
+    try:
+        models = rates.models(con)
+        by_model: dict[str, list[dict[str, Any]]] = {}
+        for rate in rates.rates(con):
+            by_model.setdefault(rate.model, []).append(rate.plain())
+        asked = {a.model: a for a in rates.admissions(con)}
+        _, formats = run(con, "SELECT format, count(*) FROM episodes GROUP BY 1 ORDER BY 2 DESC, 1")
+        _, signals = run(
+            con,
+            "SELECT rubric, signal, count(DISTINCT episode_id) FROM evidence WHERE signal IS NOT NULL GROUP BY ALL ORDER BY 1, 3 DESC, 2",
+        )
+        return {
+            "auditor": about.auditor,
+            "created": about.created,
+            "finished": about.finished,
+            "inputs": about.inputs,
+            "tier": "candidate",
+            "note": TIER_NOTE,
+            "interval": "95% Wilson score interval; episodes taken as independent",
+            "summary": about.summary,
+            "formats": dict(formats),
+            "rubrics": about.rubrics,
+            "signals": [{"rubric": r, "signal": s, "episodes": n} for r, s, n in signals],
+            "models": [
+                {
+                    **model._asdict(),
+                    "rates": by_model.get(model.model, []),
+                    "admission": _admission(asked.get(model.model)),
+                    "candidates": rates.top_candidates(con, model.model),
+                }
+                for model in models
+            ],
+        }
+    finally:
+        con.close()
+
+
+def _admission(asked: rates.Admission | None) -> dict[str, Any]:
+    if asked is None:
+        return {"asked": 0, "classes": []}
+    classes = []
+    for name in asked.counts:
+        k, n, interval = asked.rate(name)
+        classes.append({"class": name, "k": k, "n": n, "rate": k / n, "low": interval.low, "high": interval.high, "method": interval.method})
+    return {"asked": asked.asked, "classes": classes}
+
+
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader("auditor.report"),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["percent"] = rates.percent
+    env.filters["visible"] = visible
+    env.filters["excerpt"] = excerpt
+    env.filters["md"] = lambda text, limit=160: excerpt(str(text), limit).translate(_MARKDOWN)
+    return env
+
+
+def html(data: dict[str, Any]) -> str:
+    """The report as one HTML file that asks nothing of any server."""
+    return _environment().get_template("report.html").render(**data)
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """The report for a pull request."""
+    return _environment().get_template("report.md").render(**data)
+
+
+def save(data: dict[str, Any], target: str) -> list[str]:
+    """Write the HTML to `target` and the Markdown beside it; returns both paths. StoreError when they cannot be written."""
+    beside = f"{os.path.splitext(target)[0]}.md"
+    try:
+        for path, text in ((target, html(data)), (beside, markdown(data))):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise StoreError(f"{target}: cannot write the report ({error.strerror})") from None
+    return [target, beside]

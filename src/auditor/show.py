@@ -1,0 +1,183 @@
+"""What people see in a terminal: tables, and one transcript with its evidence marked. Everything is made visible first."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+import jsonlines
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from auditor import rates
+from auditor.errors import QueryError
+from auditor.query import run
+from auditor.text import excerpt, visible
+from auditor.transcript import Channel, Transcript, pieces
+
+_FOLD_LINES = 12
+_STYLES = {
+    Channel.TASK: "cyan", Channel.INJECTED: "dim cyan", Channel.REASONING: "italic", Channel.SAY: "", Channel.ACTION: "green",
+    Channel.OBSERVATION: "dim", Channel.FINAL: "bold", Channel.REPLY: "bold magenta",
+}  # fmt: skip
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> Table:
+    """A plain table; every cell is one visible line."""
+    made = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text("–" if cell is None else excerpt(str(cell), 120)) for cell in row))
+    return made
+
+
+def summary_tables(con: Any) -> list[Table]:
+    """The two tables that answer the questions: candidates per model, and what was admitted inside the logs."""
+    episodes = {m.model: m.episodes for m in rates.models(con)}
+    rows = [
+        (r.model, episodes.get(r.model, 0), r.rubric, r.tier, f"{r.k}/{r.n}", rates.percent(r.share), _range(r.interval, r.n), _unknown(r.unknown))
+        for r in rates.rates(con)
+    ]
+    columns = ("model", "episodes", "rubric", "tier", "k/n", "rate", "95% Wilson", "not known")
+    found = [table("Candidates by signals (no judge: not verdicts)", columns, rows, right=("episodes", "k/n", "rate"))]
+    asked = []
+    for a in rates.admissions(con):
+        for name in a.counts:
+            k, n, interval = a.rate(name)
+            asked.append((a.model, "candidate", name, f"{k}/{n}", rates.percent(k / n), _range(interval, n)))
+    columns = ("model", "tier", "answer", "k/n", "rate", "95% Wilson")
+    title = "Asked directly inside the log: what they answered (class proposed by signals)"
+    found.append(table(title, columns, asked or [("no user asked about conduct", "", "", "", "", "")], right=("k/n", "rate")))
+    return found
+
+
+def summary_facts(con: Any) -> dict[str, Any]:
+    """The same numbers as JSON types."""
+    return {
+        "models": [m._asdict() for m in rates.models(con)],
+        "rates": [r.plain() for r in rates.rates(con)],
+        "admissions": [
+            {"model": a.model, "tier": "candidate", "class": name, "k": k, "n": n, "low": i.low, "high": i.high, "method": i.method}
+            for a in rates.admissions(con)
+            for name in a.counts
+            for k, n, i in [a.rate(name)]
+        ],
+    }
+
+
+def _range(interval: Any, n: int) -> str:
+    return f"{rates.percent(interval.low)} to {rates.percent(interval.high)}" if n else "–"
+
+
+def _unknown(unknown: dict[str, int]) -> str:
+    return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in unknown.items()) or "–"
+
+
+def evidence_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
+    """All evidence of an episode, in message order."""
+    columns, rows = run(con, 'SELECT * FROM evidence WHERE episode_id = ? ORDER BY message, "start", rubric', [episode_id])
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def transcript(console: Console, t: Transcript, asked: int | None, evidence: Sequence[dict[str, Any]], *, whole: bool) -> None:
+    """Print an episode: head, messages by channel with evidence marked, then the evidence listed."""
+    console.print(Text(f"{excerpt(t.id, 100)}", style="bold"))
+    told = {
+        "model": t.model or rates.UNKNOWN_MODEL, "task": t.task, "environment": t.environment, "passed": t.passed,
+        "reasoning": t.reasoning, "format": t.format, "source": t.source.path if t.source else None,
+    }  # fmt: skip
+    console.print(Text("  ".join(f"{k}: {excerpt(str(v), 80)}" for k, v in told.items() if v is not None), style="dim"))
+    marks: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
+    for e in evidence:
+        marks.setdefault((e["message"], e["channel"]), []).append((e["start"], e["end"], e["signal"] or e["rubric"]))
+    for piece in pieces(t, asked):
+        here = marks.get((piece.message, piece.channel.value), [])
+        console.print(Text(f"\n[{piece.message}] {piece.channel.value}", style=f"reverse {_STYLES[piece.channel]}".strip()))
+        console.print(_marked(piece.text, here, _STYLES[piece.channel], whole=whole))
+    if evidence:
+        console.print()
+        rows = [(e["rubric"], e["signal"], e["message"], e["channel"], e["quote"]) for e in evidence]
+        console.print(table("Evidence (candidates, not verdicts)", ("rubric", "signal", "message", "channel", "quote"), rows, right=("message",)))
+
+
+def _marked(text: str, marks: Sequence[tuple[int, int, str]], style: str, *, whole: bool) -> Text:
+    """The text, evidence in reverse with its signal behind it, long parts without evidence folded."""
+    out = Text(style=style)
+    at = 0
+    for start, end, name in sorted(set(marks)):
+        if start < at:
+            continue
+        out.append(_folded(text[at:start], whole=whole))
+        out.append(visible(text[start:end]), style="bold black on yellow")
+        out.append(f" ◀ {name}", style="yellow")
+        at = end
+    out.append(_folded(text[at:], whole=whole))
+    return out
+
+
+def _folded(text: str, *, whole: bool) -> str:
+    shown = visible(text)
+    cut = shown.split("\n")
+    if whole or len(cut) <= _FOLD_LINES + 2:
+        return shown if whole or len(shown) <= 4000 else f"{shown[:2000]} […{len(shown) - 4000} characters, --whole shows them…] {shown[-2000:]}"
+    half = _FOLD_LINES // 2
+    return "\n".join([*cut[:half], f"[…{len(cut) - 2 * half} lines, --whole shows them…]", *cut[-half:]])
+
+
+def write_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], fmt: str, output: str | None) -> None:
+    """Rows as json, jsonl, csv or parquet, to a file or to standard output. QueryError where parquet has no file."""
+    if fmt == "parquet":
+        if output is None:
+            raise QueryError("parquet is not for a terminal: give -o FILE.parquet")
+        _frame(columns, rows).to_parquet(output, index=False)
+        return
+    with open(output, "w", encoding="utf-8", newline="") if output else contextlib.nullcontext(sys.stdout) as stream:
+        if fmt == "csv":
+            _frame(columns, rows).to_csv(stream, index=False)
+        elif fmt == "jsonl":
+            dumps = functools.partial(json.dumps, ensure_ascii=True, default=str)
+            with jsonlines.Writer(stream, dumps=dumps) as writer:
+                writer.write_all(dict(zip(columns, row, strict=True)) for row in rows)
+        else:
+            json.dump([dict(zip(columns, row, strict=True)) for row in rows], stream, indent=2, default=str)
+            stream.write("\n")
+
+
+def _frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    import pandas as pd  # half a second to import
+
+    return pd.DataFrame(list(rows), columns=list(columns))
+
+
+@contextlib.contextmanager
+def watch(stream: TextIO) -> Iterator[Callable[[int, int, int, int], None]]:
+    """A function (bytes, of bytes, episodes, rejects) that shows progress: a bar in a terminal, a line every 10 s elsewhere."""
+    if not stream.isatty():
+        last = time.monotonic()
+
+        def line(done: int, total: int, episodes: int, rejects: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= 10:
+                last = time.monotonic()
+                stream.write(f"{done / max(total, 1):4.0%}  {episodes:,} episodes  {rejects:,} rejects\n")
+                stream.flush()
+
+        yield line
+        return
+    columns = (BarColumn(), TaskProgressColumn(), DownloadColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def draw(done: int, total: int, episodes: int, rejects: int) -> None:
+            bar.update(task, completed=done, total=total, description=f"{episodes:,} episodes, {rejects:,} rejects")
+
+        yield draw

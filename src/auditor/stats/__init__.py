@@ -1,0 +1,1 @@
+"""Estimators: counts in, numbers out. Nothing here knows of episodes or audits."""

@@ -1,0 +1,312 @@
+"""The audit directory: parts, commits, resume.
+
+    audit.json                 what was run, on what, with which rubrics and versions
+    commits/<shard>.json       the shard's files, parts, rejects and counts: it exists, or the shard was not done
+    episodes/<shard>.parquet   verdicts/<shard>-<pass>.parquet   answers/<shard>-<pass>.parquet
+    flagged/<shard>-<pass>.jsonl.zst   flagged episodes whole, so that an audit can be read without its sources
+    rejects.jsonl              records that could not be read: file, line or offset, reason, hint
+    duplicates.parquet         rows that are the same episode as an earlier row, or share its id
+
+What survives a crash: every file is written under a temporary name, fsynced and renamed; a shard counts only
+once its commit is there, and the commit is written last. So a kill at any moment loses at most the shards in
+flight, which the next run does again from the start. Parts without a commit are invisible, and removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+from pydantic import BaseModel, ConfigDict, Field
+
+from auditor.asked import Answer
+from auditor.errors import StoreError
+from auditor.readers.auditor import read as read_line
+from auditor.readers.auditor import write as write_line
+from auditor.readers.base import Context, Reject
+from auditor.readers.files import lines, open_plain
+from auditor.transcript import Source, Transcript
+from auditor.verdict import Verdict
+
+FORMAT = 1
+_FLUSH_ROWS = 4096
+
+EPISODES = pa.schema(
+    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("task", pa.string())]
+    + [("environment", pa.string()), ("epoch", pa.int64()), ("checkpoint", pa.string()), ("elicitation", pa.string())]
+    + [("reasoning_kind", pa.string()), ("ended", pa.string()), ("score", pa.float64()), ("passed", pa.bool_())]
+    + [("format", pa.string()), ("reader_version", pa.int64()), ("source", pa.string()), ("record", pa.int64())]
+    + [("offset", pa.int64()), ("line", pa.int64()), ("messages", pa.int64()), ("tokens", pa.int64())]
+    + [("content_hash", pa.string()), ("ignored", pa.string()), ("metadata", pa.string())]
+)  # fmt: skip
+EVIDENCE = pa.struct(
+    [("signal", pa.string()), ("message", pa.int64()), ("channel", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
+    + [("quote", pa.string())]
+)
+VERDICTS = pa.schema(
+    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("rubric", pa.string())]
+    + [("rubric_hash", pa.string()), ("detector", pa.string()), ("detector_version", pa.int64()), ("view", pa.string())]
+    + [("tier", pa.string()), ("status", pa.string()), ("flagged", pa.bool_()), ("level", pa.int64())]
+    + [("attributes", pa.string()), ("rationale", pa.string()), ("weight", pa.float64()), ("error", pa.string())]
+    + [("evidence", pa.list_(EVIDENCE))]
+)
+ANSWERS = pa.schema(
+    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("rung", pa.string())]
+    + [("sample", pa.int64()), ("control", pa.string()), ("mode", pa.string()), ("status", pa.string())]
+    + [("answer_class", pa.string()), ("answer", pa.string()), ("question", pa.int64()), ("reply", pa.int64())]
+    + [("signal", pa.string()), ("rubric_hash", pa.string())]
+)
+
+
+class Commit(BaseModel):
+    """What one shard holds. `rubrics` names the live verdict part of each rubric and the hash it was made with."""
+
+    model_config = ConfigDict(extra="forbid")
+    shard: str
+    fingerprint: str
+    files: list[tuple[str, int, str]]
+    units: list[dict[str, Any]]
+    episodes: str
+    rubrics: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    answers: str | None = None
+    flagged: list[str] = Field(default_factory=list)
+    rejects: list[tuple[str, int | None, int | None, str, str]] = Field(default_factory=list)
+    counts: dict[str, int] = Field(default_factory=dict)
+    ignored: dict[str, int] = Field(default_factory=dict)
+
+
+class About(BaseModel):
+    """`audit.json`: what this audit is."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int = FORMAT
+    auditor: str
+    created: str
+    finished: str | None = None
+    inputs: list[str]
+    rubrics: list[dict[str, Any]]
+    summary: dict[str, int] = Field(default_factory=dict)
+
+
+class Audit:
+    """An audit directory. `open` reads one, `create` makes or takes up one for writing and holds its lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[bytes] | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Audit:
+        """An audit to read. StoreError when there is none."""
+        audit = cls(Path(path))
+        if not (audit.path / "audit.json").is_file():
+            raise StoreError(f"{path}: no audit here (no audit.json); make one with 'auditor scan LOGS -o {path}'")
+        audit.about()
+        return audit
+
+    @classmethod
+    def create(cls, path: str | Path) -> Audit:
+        """An audit to write, new or taken up. StoreError when the folder holds something else or is in use."""
+        audit = cls(Path(path))
+        try:
+            if audit.path.exists() and not audit.path.is_dir():
+                raise StoreError(f"{path}: is a file; -o takes a folder")
+            if audit.path.is_dir() and not (audit.path / "audit.json").exists():
+                strangers = sorted(p.name for p in audit.path.iterdir() if p.name != ".lock")[:3]
+                if strangers:
+                    raise StoreError(f"{path}: holds {', '.join(strangers)} and no audit; give -o a new or empty folder")
+            audit.path.mkdir(parents=True, exist_ok=True)
+            audit._lock = (audit.path / ".lock").open("wb")
+            fcntl.flock(audit._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"{path}: another auditor is writing here; wait for it, or choose another -o") from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot write here ({error.strerror})") from None
+        if (audit.path / "audit.json").exists():
+            audit.about()
+        return audit
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def about(self) -> About:
+        """`audit.json`. StoreError when it cannot be read or is of a newer version."""
+        path = self.path / "audit.json"
+        try:
+            about = About.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read as an audit ({' '.join(str(error).split())[:120]})") from None
+        if about.format > FORMAT:
+            raise StoreError(f"{path}: made by a newer auditor ({about.auditor}); upgrade with pip install -U auditor")
+        return about
+
+    def write_about(self, about: About) -> None:
+        """Replace `audit.json`."""
+        self.write("audit.json", orjson.dumps(about.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file, whole or not at all."""
+        with self.part(name) as temporary:
+            temporary.write_bytes(data)
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[Path]:
+        """A temporary path to write to; it gets its name, fsynced, when the block ends without an error."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def commits(self) -> Iterator[Commit]:
+        """All shards that are done."""
+        for path in sorted((self.path / "commits").glob("*.json")):
+            try:
+                yield Commit.model_validate_json(path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise StoreError(f"{path}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again") from None
+
+    def commit(self, commit: Commit) -> None:
+        """Make a shard count."""
+        self.write(f"commits/{commit.shard}.json", commit.model_dump_json().encode())
+
+    def drop(self, commit: Commit) -> None:
+        """Forget a shard whose sources changed. Its commit goes first, so that no half of it is ever read."""
+        (self.path / "commits" / f"{commit.shard}.json").unlink(missing_ok=True)
+        self.sweep(parts_of(commit))
+
+    def sweep(self, names: Iterable[str]) -> None:
+        """Delete parts that no commit names."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def orphans(self) -> list[str]:
+        """Parts and temporary files that no commit names: left by a kill."""
+        live = {name for commit in self.commits() for name in parts_of(commit)}
+        folders = ("episodes", "verdicts", "answers", "flagged", "commits")
+        found = [p for f in folders if (self.path / f).is_dir() for p in (self.path / f).iterdir()]
+        names = [str(p.relative_to(self.path)) for p in found if p.parent.name != "commits" or p.suffix == ".tmp"]
+        return [name for name in names if name not in live]
+
+    def flagged(self, commit: Commit) -> Iterator[Transcript]:
+        """The flagged episodes of a shard, as they were read."""
+        for name in commit.flagged:
+            with open_plain(str(self.path / name)) as stream:
+                for line in lines(stream):
+                    yield from read_line(line.data or b"", Context(Source(path=name)))
+
+    def free(self) -> int:
+        """Bytes free on the disk that holds the audit."""
+        return shutil.disk_usage(self.path).free
+
+
+def parts_of(commit: Commit) -> set[str]:
+    """The names of all parts of a shard."""
+    parts = {commit.episodes, *commit.flagged, *(part for part, _ in commit.rubrics.values())}
+    return parts | ({commit.answers} if commit.answers else set())
+
+
+class Rows:
+    """A Parquet part written column by column, a group of rows at a time, so that memory stays flat."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = schema
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """One row, its values in the order of the schema."""
+        self._rows.append(row)
+        if len(self._rows) >= _FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been added."""
+        columns = zip(*self._rows, strict=True) if self._rows else [() for _ in self._schema]
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._rows.clear()
+
+    def close(self) -> None:
+        """Write the rest and the footer."""
+        self.flush()
+        self._writer.close()
+
+
+class Lines:
+    """A Zstandard file of transcripts, one a line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(self._file)
+        self.count = 0
+
+    def add(self, transcript: Transcript) -> None:
+        """One transcript."""
+        self._stream.write(write_line(transcript))
+        self.count += 1
+
+    def close(self) -> None:
+        """End the frame."""
+        self._stream.close()
+        self._file.close()
+
+
+def episode_row(t: Transcript, shard: str, row: int, content: str) -> tuple[Any, ...]:
+    """A row of `EPISODES`. `tokens` is an estimate: characters / 4."""
+    source = t.source or Source(path="")
+    size = sum(len(m.content) + len(m.reasoning or "") + sum(len(c.text) for c in m.tool_calls) for m in t.messages)
+    return (
+        shard, row, t.id, t.model, t.task, t.environment, t.epoch, t.checkpoint, t.elicitation, t.reasoning, t.ended, t.score,
+        t.passed, t.format, t.reader_version, source.path, source.record, source.offset, source.line, len(t.messages), size // 4,
+        content, orjson.dumps(t.ignored).decode(), orjson.dumps(t.metadata).decode(),
+    )  # fmt: skip
+
+
+def verdict_row(v: Verdict, model: str | None, shard: str, row: int) -> tuple[Any, ...]:
+    """A row of `VERDICTS`."""
+    proof = [
+        {"signal": e.signal, "message": e.message, "channel": e.channel.value, "start": e.start, "end": e.end, "quote": e.quote}
+        for e in v.evidence
+    ]
+    return (
+        shard, row, v.episode_id, model, v.rubric, v.rubric_hash, v.detector, v.detector_version, v.view, v.tier, v.status.value,
+        v.flagged, v.level, orjson.dumps(v.attributes).decode(), v.rationale, v.weight, v.error, proof,
+    )  # fmt: skip
+
+
+def answer_row(a: Answer, t: Transcript, shard: str, row: int, number: int, rubric_hash: str) -> tuple[Any, ...]:
+    """A row of `ANSWERS`: a question that was asked inside the log (mode `log`)."""
+    status = "ok" if a.reply is not None else "unanswered"
+    return (
+        shard, row, t.id, t.model, "in_log", number, None, "log", status, a.answer_class, a.text, a.question, a.reply, a.signal,
+        rubric_hash,
+    )  # fmt: skip
+
+
+def reject_line(reject: tuple[str, int | None, int | None, str, str]) -> bytes:
+    """One line of `rejects.jsonl`."""
+    path, line, offset, reason, hint = Reject(*reject)
+    return orjson.dumps({"file": path, "line": line, "offset": offset, "reason": reason, "hint": hint}) + b"\n"
