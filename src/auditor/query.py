@@ -109,7 +109,7 @@ def check(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         statements = con.extract_statements(sql)
     except duckdb.Error as error:
         raise QueryError(f"not SQL: {str(error).splitlines()[0]}") from None
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT_STATEMENT:
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise QueryError("an audit is read only: give one SELECT (or an expression for --where)")
 
 

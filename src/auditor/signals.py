@@ -68,7 +68,7 @@ class _Pass:
 
     def hits(self, lens: Lens, edit: Edit | None = None) -> Iterator[tuple[int, int, int]]:
         """(clause, start, end) in the original text: the first hit of each pattern that no `not` silences."""
-        for index in self.set.Match(lens.text):
+        for index in self.set.Match(lens.text) or ():
             pattern, clauses = self.entries[index]
             for number, clause, silencers in clauses:
                 if edit is not None and not _fits(clause, edit):
@@ -191,7 +191,8 @@ class Scanner:
         if clause.ledger is None:
             return hits.get(self._numbers[id(clause)], [])
         if clause.ledger in ("edit", "carried"):
-            return [_edit_hit(edit) for edit in ledger.edits if _fits(clause, edit)]
+            edits = ledger.edits if clause.ledger == "edit" else ledger.carried
+            return [_edit_hit(edit) for edit in edits if _fits(clause, edit)]
         runs = [run for run in ledger.runs if _of_kind(clause, run)]
         return [_run_hit(run) for run in runs if not clause.outcome or run.outcome in clause.outcome]
 

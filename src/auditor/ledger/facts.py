@@ -48,7 +48,11 @@ class Edit(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """All runs and edits of an episode, in message order."""
+    """All runs and edits of an episode, in message order.
+
+    `carried`: lines of the edits that compare with, or answer, a constant that first stood in an assertion.
+    """
 
     runs: tuple[Run, ...]
     edits: tuple[Edit, ...]
+    carried: tuple[Edit, ...] = ()

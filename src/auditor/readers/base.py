@@ -16,13 +16,15 @@ record that cannot be taken becomes a Reject, and the rest of the file goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 import orjson
 from pydantic import JsonValue
 
-from auditor.errors import ShapeError
+from auditor.errors import InputError, ShapeError
 from auditor.transcript import Source, Transcript
 
 Container = Literal["lines", "document", "array", "parquet", "zip"]
@@ -173,11 +175,38 @@ def integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def unique_id(value: Any) -> str | None:
+    """`value` if it is a UUID, so unique in the world and fit to be a transcript's id, else None."""
+    try:
+        return str(value) if isinstance(value, str) and UUID(value) else None
+    except ValueError:
+        return None
+
+
+def one_or_all(values: Iterable[JsonValue]) -> JsonValue:
+    """What a log says over and over: the one value, or the list of all distinct ones in order, null for none."""
+    distinct: list[JsonValue] = []
+    for value in values:
+        if value is not None and value not in distinct:
+            distinct.append(value)
+    return distinct[0] if len(distinct) == 1 else distinct or None
+
+
 def each(records: Iterable[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:
     """The records that are JSON objects, each with its object."""
     for record in records:
         if isinstance(record.value, dict):
             yield record, record.value
+
+
+@contextmanager
+def aside(context: Context, record: Record, what: str) -> Iterator[None]:
+    """Within this block a bad part of a session becomes a Reject that names `what`, and the session goes on."""
+    try:
+        yield
+    except (InputError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
+        context.reject(f"{what}: {reason}", "the rest of the session was read", record)
 
 
 def _kind(value: Any) -> str:
