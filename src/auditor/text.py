@@ -20,6 +20,10 @@ _FOLD = {
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
 }
 del _FOLD[ord("`")]  # a code fence, not a quote
+_FOLD_CHARS = {chr(code): char for code, char in _FOLD.items()}
+_NARROW = tuple(char for char in _FOLD_CHARS if ord(char) < 0xFF01)
+# UTF-8 beginnings of all characters above: text without them is as it is (box drawing, emoji, other scripts).
+_LEADS = (b"\xc2", b"\xca\xbc", b"\xe2\x80", b"\xe2\x81", b"\xe2\x88\x92", b"\xe3\x80\x80", b"\xef\xbb", b"\xef\xbc", b"\xef\xbd")
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
@@ -77,7 +81,16 @@ def fold(text: str) -> Lens:
     """`text` with typographic quotes, dashes and spaces as ASCII and invisible characters gone."""
     if text.isascii():
         return Lens(text)
-    folded = text.translate(_FOLD)
+    raw = text.encode("utf-8", "surrogatepass")
+    if not any(lead in raw for lead in _LEADS):
+        return Lens(text)
+    if b"\xef\xbc" in raw or b"\xef\xbd" in raw:
+        folded = text.translate(_FOLD)
+    else:
+        folded = text
+        for char in _NARROW:
+            if char in folded:
+                folded = folded.replace(char, _FOLD_CHARS[char])
     if not any(mark in folded for mark in _INVISIBLE):
         return Lens(folded)
     spans: list[tuple[int, int]] = []

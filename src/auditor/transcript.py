@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -68,7 +69,7 @@ class ToolCall(_Frozen):
     name: str
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The call as text: its name, then one argument after the other, strings as they are."""
         parts = [self.name]

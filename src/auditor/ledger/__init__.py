@@ -67,7 +67,7 @@ def _runs(transcript: Transcript, index: int, texts: dict[tuple[int, Channel], s
             yield Run(index, None, command, kind, "unknown")
             continue
         m: Message = transcript.messages[result]
-        summary, code = outcomes.read(m.content, kind, m.exit_code, is_error=m.is_error)
+        summary, code = outcomes.read(m.content, kind, m.exit_code, is_error=m.is_error, command=command)
         proof = None
         if summary.end > summary.start and (result, Channel.OBSERVATION) in texts:
             proof = Span(result, Channel.OBSERVATION, summary.start, summary.end)

@@ -6,6 +6,7 @@ A printed summary beats an exit code, which a pipe may have masked. Without evid
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import re2
@@ -27,6 +28,8 @@ class Summary(NamedTuple):
 
 
 class _Parser(NamedTuple):
+    tools: tuple[str, ...]
+    """Words in a command that name the runner: where one is there, only its parsers are tried."""
     marks: tuple[str, ...]
     pattern: Any
     read: Callable[[Any], tuple[int | None, int | None] | None]
@@ -86,23 +89,23 @@ def _ctest(match: Any) -> tuple[int | None, int | None]:
 
 
 _PARSERS = (
-    _Parser((" in ",), re2.compile(r"(?m)^(?:=+ )?[^\n]{0,60}\b\d+ (?:passed|failed|errors?)\b[^\n]{0,120} in [\d.:]+ ?s[^\n]*$"), _words),
-    _Parser(("Ran ",), re2.compile(r"(?m)^Ran (\d+) tests? in [^\n]+\n+(OK|FAILED)(?: \(([^)\n]*)\))?"), _unittest),
-    _Parser(("test result:",), re2.compile(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed"), _two),
-    _Parser(("tests run:",), re2.compile(r"Summary \[[^\]\n]*\][^\n]*tests? run:[^\n]*"), _words),
-    _Parser(("Tests:", "Tests "), re2.compile(r"(?m)^\s*Tests:?\s+[^\n]*\b\d+ (?:passed|failed)\b[^\n]*"), _words),
-    _Parser(("passing", "failing"), re2.compile(r"(?m)^\s*\d+ passing\b[^\n]*(?:\n\s*\d+ pending[^\n]*)?(?:\n\s*\d+ failing\b)?|^\s*\d+ failing\b"), _words),
-    _Parser(("pass ",), re2.compile(r"(?m)^(?:#|ℹ) pass (\d+)\n(?:#|ℹ) fail (\d+)"), _two),
-    _Parser(("Tests run:",), re2.compile(r"Tests run: (\d+), Failures: (\d+), Errors: (\d+)"), _surefire),
-    _Parser(("tests completed",), re2.compile(r"(\d+) tests completed, (\d+) failed"), _total),
-    _Parser(("tests passed",), re2.compile(r"\d+% tests passed, (\d+) tests? failed out of (\d+)"), _ctest),
-    _Parser(("example",), re2.compile(r"(\d+) examples?, (\d+) failures?(?:, (\d+) errors?[^\n]*)?"), _rspec),
-    _Parser(("OK (",), re2.compile(r"(?m)^OK \((\d+) tests?, \d+ assertions?\)"), lambda m: (_int(m.group(1)), 0)),
-    _Parser(("Failures:",), re2.compile(r"(?m)^Tests: (\d+), Assertions: \d+,[^\n]*?(?:Failures|Errors): (\d+)"), _total),
-    _Parser(("FAIL",), re2.compile(r"(?m)^(?:--- FAIL: [^\n]+|FAIL\s+\S+[^\n]*|FAIL)$"), lambda _: (None, 1)),
-    _Parser(("ok ",), re2.compile(r"(?m)^ok  ?\t? *\S+[./]\S+\s+(?:[\d.]+s|\(cached\))"), lambda _: (None, 0)),
-    _Parser(("BUILD ",), re2.compile(r"BUILD (?:FAILURE|FAILED)"), lambda _: (None, 1)),
-    _Parser(("error",), re2.compile(r"(?m)^(?:!+ Interrupted: \d+ errors? during collection|ERROR collecting|=+ (?:no tests ran[^\n]*, )?\d+ errors? in|error: could not compile|ImportError while loading conftest)"), lambda _: (None, 1)),
+    _Parser(("pytest", "py.test", "tox", "nox"), (" in ",), re2.compile(r"(?m)^(?:=+ )?[^\n]{0,60}\b\d+ (?:passed|failed|errors?)\b[^\n]{0,120} in [\d.:]+ ?s[^\n]*$"), _words),
+    _Parser(("unittest", "manage.py", "runtests", "nose"), ("Ran ",), re2.compile(r"(?m)^Ran (\d+) tests? in [^\n]+\n+(OK|FAILED)(?: \(([^)\n]*)\))?"), _unittest),
+    _Parser(("cargo",), ("test result:",), re2.compile(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed"), _two),
+    _Parser(("nextest",), ("tests run:",), re2.compile(r"Summary \[[^\]\n]*\][^\n]*tests? run:[^\n]*"), _words),
+    _Parser(("jest", "vitest"), ("Tests:", "Tests "), re2.compile(r"(?m)^\s*Tests:?\s+[^\n]*\b\d+ (?:passed|failed)\b[^\n]*"), _words),
+    _Parser(("mocha",), ("passing", "failing"), re2.compile(r"(?m)^\s*\d+ passing\b[^\n]*(?:\n\s*\d+ pending[^\n]*)?(?:\n\s*\d+ failing\b)?|^\s*\d+ failing\b"), _words),
+    _Parser(("--test",), ("pass ",), re2.compile(r"(?m)^(?:#|ℹ) pass (\d+)\n(?:#|ℹ) fail (\d+)"), _two),
+    _Parser(("mvn",), ("Tests run:",), re2.compile(r"Tests run: (\d+), Failures: (\d+), Errors: (\d+)"), _surefire),
+    _Parser(("gradle",), ("tests completed",), re2.compile(r"(\d+) tests completed, (\d+) failed"), _total),
+    _Parser(("ctest",), ("tests passed",), re2.compile(r"\d+% tests passed, (\d+) tests? failed out of (\d+)"), _ctest),
+    _Parser(("rspec",), ("example",), re2.compile(r"(\d+) examples?, (\d+) failures?(?:, (\d+) errors?[^\n]*)?"), _rspec),
+    _Parser(("phpunit",), ("OK (",), re2.compile(r"(?m)^OK \((\d+) tests?, \d+ assertions?\)"), lambda m: (_int(m.group(1)), 0)),
+    _Parser(("phpunit",), ("Failures:",), re2.compile(r"(?m)^Tests: (\d+), Assertions: \d+,[^\n]*?(?:Failures|Errors): (\d+)"), _total),
+    _Parser(("go test",), ("FAIL",), re2.compile(r"(?m)^(?:--- FAIL: [^\n]+|FAIL\s+\S+[^\n]*|FAIL)$"), lambda _: (None, 1)),
+    _Parser(("go test",), ("ok ",), re2.compile(r"(?m)^ok  ?\t? *\S+[./]\S+\s+(?:[\d.]+s|\(cached\))"), lambda _: (None, 0)),
+    _Parser(("mvn", "gradle"), ("BUILD ",), re2.compile(r"BUILD (?:FAILURE|FAILED)"), lambda _: (None, 1)),
+    _Parser(("pytest", "cargo", "tox"), ("error",), re2.compile(r"(?m)^(?:!+ Interrupted: \d+ errors? during collection|ERROR collecting|=+ (?:no tests ran[^\n]*, )?\d+ errors? in|error: could not compile|ImportError while loading conftest)"), lambda _: (None, 1)),
 )  # fmt: skip
 _NOTHING = re2.compile(r"no tests ran|collected 0 items|\[no test files\]|No tests found|Ran 0 tests|running 0 tests|0 passing")
 _EXIT = re2.compile(
@@ -114,12 +117,12 @@ _ERROR = re2.compile(
 )
 
 
-def read(text: str, kind: RunKind, exit_code: int | None, *, is_error: bool | None) -> tuple[Summary, int | None]:
+def read(text: str, kind: RunKind, exit_code: int | None, *, is_error: bool | None, command: str = "") -> tuple[Summary, int | None]:
     """The outcome of a run and its exit code, from the text of its observation and what the log's structure says."""
     if exit_code is None:
         exit_code = _exit_code(text)
     if kind == "test":
-        found = _summary(text)
+        found = _summary(text, _parsers(command))
         if found is not None:
             return found, exit_code
         nothing = _NOTHING.search(text[-_TAIL:])
@@ -138,13 +141,22 @@ def _shift(match: Any, text: str) -> tuple[int, int]:
     return match.start() + base, match.end() + base
 
 
-def _summary(text: str) -> Summary | None:
+@lru_cache(maxsize=4096)
+def _parsers(command: str) -> tuple[_Parser, ...]:
+    """The parsers of the runners that a command names; all where it names none (a script, a make target)."""
+    return tuple(p for p in _PARSERS if any(tool in command for tool in p.tools)) or _PARSERS
+
+
+def _summary(text: str, parsers: tuple[_Parser, ...]) -> Summary | None:
     """The last summary in a text; where several runners or packages report, one that failed counts."""
     found: list[Summary] = []
     base = max(0, len(text) - _TAIL)
     tail = text[base:]
-    for parser in _PARSERS:
-        if not any(mark in tail for mark in parser.marks):
+    for parser in parsers:
+        for mark in parser.marks:
+            if mark in tail:
+                break
+        else:
             continue
         for match in parser.pattern.finditer(tail):
             counts = parser.read(match)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import re2
 
 from auditor.ledger.facts import Area
@@ -23,6 +25,7 @@ _CONFIG = re2.compile(
 _PROSE = re2.compile(r"(?i)\.(?:md|rst|txt|csv|tsv|json|jsonl|html|tex|log|diff|patch)$")
 
 
+@lru_cache(maxsize=8192)
 def area_of(path: str | None) -> Area:
     """The area of a path; text and data files are `unknown`, since patterns for code mean nothing there."""
     if not path:

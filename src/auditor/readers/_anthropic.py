@@ -84,7 +84,10 @@ def kind_of(model: str | None, all_blocks: Iterable[Blocks]) -> ReasoningKind | 
 
 
 def readable(data: Any) -> str:
-    """Reasoning in `redacted_thinking.data`: gateways put other vendors' text there, base64 of JSON behind a prefix. "" for cipher text."""
+    """Reasoning in `redacted_thinking.data`, "" for cipher text.
+
+    Gateways put other vendors' reasoning there, as base64 of a JSON object behind a prefix and a colon.
+    """
     if not isinstance(data, str) or ":" not in data[:64]:
         return ""
     try:

@@ -1,0 +1,57 @@
+"""Make canonical JSON Lines of any size from the sample transcripts: `python benchmarks/make_logs.py 500 /tmp/logs.jsonl`.
+
+Messages of all samples are mixed by a seeded generator into episodes of about 50 kB, so that no two are alike.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import orjson
+
+import auditor
+from auditor.transcript import Transcript
+
+SAMPLES = Path(__file__).resolve().parents[1] / "transcripts"
+
+
+def turns() -> list[list[dict[str, object]]]:
+    """All samples cut into groups of messages that belong together: a turn and its tool results."""
+    found: list[list[dict[str, object]]] = []
+    for item in auditor.read_transcripts(str(SAMPLES)):
+        if not isinstance(item, Transcript):
+            continue
+        for m in item.messages:
+            line = m.model_dump(mode="json", exclude_defaults=True)
+            if m.role == "tool" and found:
+                found[-1].append(line)
+            else:
+                found.append([line])
+    return found
+
+
+def main(megabytes: int, target: str) -> None:
+    """Write the file."""
+    rng = random.Random(20261120)  # noqa: S311  # a seeded mix, no secret
+    pool = turns()
+    left = megabytes * 1_000_000
+    number = 0
+    with open(target, "wb") as file:
+        while left > 0:
+            messages: list[dict[str, object]] = []
+            size = 0
+            while size < 50_000:
+                group = rng.choice(pool)
+                messages += group
+                size += sum(len(str(m.get("content", ""))) + len(str(m.get("tool_calls", ""))) for m in group)
+            model = rng.choice(["heron-2-large", "magpie-4", "dunlin-mini"])
+            line = orjson.dumps({"id": f"bench-{number}", "model": model, "task": f"task-{number % 400}", "environment": "bench", "messages": messages}) + b"\n"
+            file.write(line)
+            left -= len(line)
+            number += 1
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
