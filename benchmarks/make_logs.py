@@ -34,7 +34,7 @@ def turns() -> list[list[dict[str, object]]]:
 
 def main(megabytes: int, target: str) -> None:
     """Write the file."""
-    rng = random.Random(20261120)  # noqa: S311  # a seeded mix, no secret
+    rng = random.Random(20261120)  # a seeded mix, no secret
     pool = turns()
     left = megabytes * 1_000_000
     number = 0
@@ -47,7 +47,18 @@ def main(megabytes: int, target: str) -> None:
                 messages += group
                 size += sum(len(str(m.get("content", ""))) + len(str(m.get("tool_calls", ""))) for m in group)
             model = rng.choice(["heron-2-large", "magpie-4", "dunlin-mini"])
-            line = orjson.dumps({"id": f"bench-{number}", "model": model, "task": f"task-{number % 400}", "environment": "bench", "messages": messages}) + b"\n"
+            line = (
+                orjson.dumps(
+                    {
+                        "id": f"bench-{number}",
+                        "model": model,
+                        "task": f"task-{number % 400}",
+                        "environment": "bench",
+                        "messages": messages,
+                    }
+                )
+                + b"\n"
+            )
             file.write(line)
             left -= len(line)
             number += 1

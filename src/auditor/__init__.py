@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditor.errors import AuditorError
-    from auditor.pipeline import Options, scan
+    from auditor.pipeline import scan
+    from auditor.plan import Options
     from auditor.rubric import Rubric, load_all
     from auditor.store import Audit
     from auditor.transcript import Message, ToolCall, Transcript
     from auditor.verdict import Evidence, Verdict
 
 _HOMES = {
-    "AuditorError": "errors", "Options": "pipeline", "scan": "pipeline", "Rubric": "rubric", "load_all": "rubric",
+    "AuditorError": "errors", "Options": "plan", "scan": "pipeline", "Rubric": "rubric", "load_all": "rubric",
     "Audit": "store", "Message": "transcript", "ToolCall": "transcript", "Transcript": "transcript",
     "Evidence": "verdict", "Verdict": "verdict",
 }  # fmt: skip

@@ -47,7 +47,9 @@ def answers(transcript: Transcript, questions: Sequence[int], findings: Sequence
         if reply is None:
             found.append(Answer(question, None, UNANSWERED, None, ""))
             continue
-        said = [f for f in findings if any(proof[0].message == reply for proof in f.proofs) and set(f.signal.codes) & set(CLASSES)]
+        said = [
+            f for f in findings if any(proof[0].message == reply for proof in f.proofs) and set(f.signal.codes) & set(CLASSES)
+        ]
         best = max(said, key=lambda f: f.signal.weight, default=None)
         code = next((c for c in best.signal.codes if c in CLASSES), "") if best else ""
         name = CLASSES.get(code, UNCLASSIFIED)

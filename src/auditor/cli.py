@@ -51,10 +51,15 @@ class QueryFormat(StrEnum):
 
 
 AuditPath = Annotated[str, typer.Argument(metavar="AUDIT", help="The folder that 'auditor scan -o' made.")]
-Logs = Annotated[list[str], typer.Argument(metavar="LOGS...", help="Files, folders, globs, '-' for standard input, or URLs; .gz .bz2 .zst too.")]
+Logs = Annotated[
+    list[str],
+    typer.Argument(metavar="LOGS...", help="Files, folders, globs, '-' for standard input, or URLs; .gz .bz2 .zst too."),
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="A table to read, or JSON for programs.")]
 MappingOption = Annotated[str | None, typer.Option("--mapping", metavar="YAML", help="How to read an unknown format (JMESPath).")]
-JoinOption = Annotated[str | None, typer.Option("--join", metavar="FILE", help="CSV or JSON Lines with id and model, task, score …")]
+JoinOption = Annotated[
+    str | None, typer.Option("--join", metavar="FILE", help="CSV or JSON Lines with id and model, task, score …")
+]
 RubricsOption = Annotated[str | None, typer.Option("--rubrics", metavar="DIR", help="Your rubrics in place of the shipped ones.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit code 3 when a record could not be read.")]
 
@@ -72,9 +77,14 @@ def scan(
 ) -> None:
     """Read logs, run the detectors, and write an audit. Run it again to do only what is missing."""
     from auditor import pipeline, query, show
+    from auditor.plan import Options
 
-    with _stdin(logs) as inputs, _progress() as report:
-        audit = pipeline.scan(pipeline.Options(tuple(inputs), output, rubrics, mapping, join, jobs), report)
+    try:
+        with _stdin(logs) as inputs, _progress() as report:
+            audit = pipeline.scan(Options(tuple(inputs), output, rubrics, mapping, join, jobs), report)
+    except KeyboardInterrupt:
+        _say(f"auditor: interrupted; what was finished is kept in {output}, run the same command again to go on")
+        raise typer.Exit(130) from None
     summary = audit.about().summary
     con = query.connect(audit)
     if fmt is Format.JSON:
@@ -96,8 +106,12 @@ def query(
     rubric: Annotated[str | None, typer.Option(help="Only this rubric.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     min_level: Annotated[int | None, typer.Option(help="Only verdicts of this level or above (a judge gives levels).")] = None,
-    where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition over verdicts, episodes and answer_class.")] = None,
-    sql: Annotated[str | None, typer.Option(metavar="SELECT", help="A whole query over episodes, verdicts, evidence, answers.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="A condition over verdicts, episodes and answer_class.")
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Option(metavar="SELECT", help="A whole query over episodes, verdicts, evidence, answers.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Unflagged verdicts too.")] = False,  # noqa: FBT002  # a flag
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows.")] = None,
     output: Annotated[str | None, typer.Option("-o", metavar="FILE", help="Write here (needed for parquet).")] = None,
@@ -112,7 +126,9 @@ def query(
     if sql:
         columns, rows = queries.run(con, sql)
     else:
-        columns, rows = queries.find_episodes(con, rubric=rubric, model=model, min_level=min_level, where=where, every=every, limit=limit)
+        columns, rows = queries.find_episodes(
+            con, rubric=rubric, model=model, min_level=min_level, where=where, every=every, limit=limit
+        )
     if fmt is QueryFormat.TABLE:
         short = columns if sql else ["episode_id", "model", "rubric", "tier", "level", "rationale", "quote"]
         picked = [[row[columns.index(c)] for c in short] for row in rows]
@@ -147,7 +163,9 @@ def show_episode(
 @app.command(epilog="Example: auditor report audit/ -o report.html   (report.md is written beside it)")
 def report(
     audit: AuditPath,
-    output: Annotated[str | None, typer.Option("-o", "--output", metavar="HTML", help="Default: report.html in the audit.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="HTML", help="Default: report.html in the audit.")
+    ] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Write report.html and report.md: per model what was found, k/n with intervals, and the words that show it."""
@@ -175,7 +193,11 @@ def formats(fmt: FormatOption = Format.TABLE) -> None:
     if fmt is Format.JSON:
         _json([{"name": r.name, "title": r.title, "version": r.version} for r in registry().values()])
         return
-    _out().print(show.table("Formats, found by content", ("name", "what", "version"), [(r.name, r.title, r.version) for r in registry().values()]))
+    _out().print(
+        show.table(
+            "Formats, found by content", ("name", "what", "version"), [(r.name, r.title, r.version) for r in registry().values()]
+        )
+    )
     _out().print("\nAnything else: --mapping FILE.yaml; 'python -m pydoc auditor.readers.mapping' shows how to write one.")
 
 
@@ -224,7 +246,8 @@ def rubrics_show(rubric: Annotated[str, typer.Argument(help="The rubric's id.")]
 
 @rubrics_app.command("test", epilog="Example: auditor rubrics test my-rubrics/")
 def rubrics_test(
-    rubrics: Annotated[str | None, typer.Argument(metavar="DIR", help="Default: the shipped ones.")] = None, fmt: FormatOption = Format.TABLE
+    rubrics: Annotated[str | None, typer.Argument(metavar="DIR", help="Default: the shipped ones.")] = None,
+    fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Run every rubric's examples: signals fire as expected, levels follow, and each pattern is needed by one."""
     from auditor import examples, show
@@ -292,9 +315,6 @@ def main() -> None:
     except AuditorError as error:
         _say(f"auditor: {' '.join(str(error).split())}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("auditor: interrupted; what was finished is kept, run the same command again to go on")
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -82,7 +82,12 @@ def _message(name: str, i: int, given: dict[str, JsonValue]) -> Iterator[Message
     elif kind == "observation":
         result = value if isinstance(value, dict) else {"text": value}
         code = result.get("exit")
-        yield Message(role="tool", content=str(result.get("text", "")), exit_code=code if isinstance(code, int) else None, tool_call_id=f"call_{i - 1}")
+        yield Message(
+            role="tool",
+            content=str(result.get("text", "")),
+            exit_code=code if isinstance(code, int) else None,
+            tool_call_id=f"call_{i - 1}",
+        )
     elif kind == "edit" and isinstance(value, dict):
         if "old" in value:
             arguments: dict[str, JsonValue] = {"file_path": value["path"], "old_string": value["old"], "new_string": value["new"]}
@@ -92,7 +97,9 @@ def _message(name: str, i: int, given: dict[str, JsonValue]) -> Iterator[Message
         yield Message(role="assistant", tool_calls=(ToolCall(id=call_id, name=tool, arguments=arguments),))
     elif kind == "action":
         given_call = dict(value) if isinstance(value, dict) else {"tool": "bash", "command": value}
-        yield Message(role="assistant", tool_calls=(ToolCall(id=call_id, name=str(given_call.pop("tool", "bash")), arguments=given_call),))
+        yield Message(
+            role="assistant", tool_calls=(ToolCall(id=call_id, name=str(given_call.pop("tool", "bash")), arguments=given_call),)
+        )
     else:
         raise RubricError(f"example {name!r}, message {i}: unknown form {kind!r}")
 
@@ -128,8 +135,14 @@ def check(rubric: Rubric, examples: Sequence[Example]) -> Result:
         problems.append(f"{len(examples)} examples; at least {_MIN_EXAMPLES} are needed")
     negatives = [e for e in examples if not e.expect.signals]
     if len(negatives) * 2 < len(examples):
-        problems.append(f"{len(negatives)} of {len(examples)} examples expect nothing; half must be near misses and hard negatives")
-    problems += [f"example {e.name!r} expects nothing and says not why: give near_miss or known_gap" for e in negatives if not (e.near_miss or e.known_gap)]
+        problems.append(
+            f"{len(negatives)} of {len(examples)} examples expect nothing; half must be near misses and hard negatives"
+        )
+    problems += [
+        f"example {e.name!r} expects nothing and says not why: give near_miss or known_gap"
+        for e in negatives
+        if not (e.near_miss or e.known_gap)
+    ]
     scanner = Scanner([rubric])
     prepared = [_prepare(scanner, e) for e in examples]
     base = [_fired(scanner, rubric, p) for p in prepared]

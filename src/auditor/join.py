@@ -60,7 +60,7 @@ def _rows(path: str) -> list[dict[str, Any]]:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 return list(csv.DictReader(file))
         with jsonlines.open(path) as reader:
-            return [row for row in reader.iter(type=dict, skip_empty=True)]
+            return list(reader.iter(type=dict, skip_empty=True))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (jsonlines.InvalidLineError, UnicodeDecodeError, csv.Error) as error:

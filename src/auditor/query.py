@@ -82,7 +82,9 @@ def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Seque
     if parts:
         root = audit.path.resolve()
         listed = ", ".join(_quoted(str(root / part)) for part in parts)
-        con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})")
+        con.execute(
+            f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
+        )
         return
     columns = ", ".join(f'NULL::{_TYPES[str(f.type).partition("<")[0]]} AS "{f.name}"' for f in schema)
     extra = ", NULL::VARCHAR AS filename" if name == "_verdicts" else ""
@@ -168,9 +170,9 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
     con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "300MB", "temp_directory": str(audit.path / ".tmp")})
     _table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
     con.execute(
-        'CREATE TABLE found AS SELECT shard, row, CASE WHEN again > 1 THEN NULL ELSE episode_id || \'~\' || content_hash[:6] END AS new_id'
+        "CREATE TABLE found AS SELECT shard, row, CASE WHEN again > 1 THEN NULL ELSE episode_id || '~' || content_hash[:6] END AS new_id"
         ' FROM (SELECT *, row_number() OVER (PARTITION BY episode_id, content_hash ORDER BY source, "offset", record, shard, row) AS again,'
-        ' dense_rank() OVER (PARTITION BY episode_id ORDER BY content_hash) AS variant'
+        " dense_rank() OVER (PARTITION BY episode_id ORDER BY content_hash) AS variant"
         " FROM (SELECT * FROM _episodes WHERE episode_id IN (SELECT episode_id FROM _episodes GROUP BY 1 HAVING count(*) > 1)))"
         " WHERE again > 1 OR variant > 1"
     )
@@ -197,7 +199,9 @@ def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) 
     if not rows:
         raise QueryError(f"no episode {excerpt(episode, 80)} in {audit.path}; 'auditor query {audit.path} --all' lists them")
     if len(rows) > 1:
-        raise QueryError(f"{excerpt(episode, 80)} begins several ids: {', '.join(excerpt(r[0], 60) for r in rows[:5])}; give more of it")
+        raise QueryError(
+            f"{excerpt(episode, 80)} begins several ids: {', '.join(excerpt(r[0], 60) for r in rows[:5])}; give more of it"
+        )
     name, shard, _, source, content = rows[0]
     commit = next(c for c in audit.commits() if c.shard == shard)
     for transcript in audit.flagged(commit):
@@ -206,7 +210,9 @@ def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) 
     for transcript in reread(commit, source):
         if content_hash(transcript) == content:
             return name, transcript
-    raise QueryError(f"{excerpt(name, 80)} was not flagged, so it is not kept in the audit, and its source {source} is gone or has changed")
+    raise QueryError(
+        f"{excerpt(name, 80)} was not flagged, so it is not kept in the audit, and its source {source} is gone or has changed"
+    )
 
 
 def reread(commit: Commit, source: str) -> Iterator[Transcript]:

@@ -209,7 +209,7 @@ class _UniqueLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  # the library's signature
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # the library has no types here
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
             seen.add(key)
@@ -242,7 +242,9 @@ def load(path: Path) -> Rubric:
 def _explain(data: Any, error: dict[str, Any]) -> str:
     where, at = [], data
     for step in error["loc"]:
-        at = at[step] if isinstance(at, (dict, list)) and (step in at if isinstance(at, dict) else isinstance(step, int)) else None
+        at = (
+            at[step] if isinstance(at, (dict, list)) and (step in at if isinstance(at, dict) else isinstance(step, int)) else None
+        )
         where.append(f"{at['id']}" if isinstance(step, int) and isinstance(at, dict) and "id" in at else str(step))
     return f"rubric {data.get('id', '?') if isinstance(data, dict) else '?'}, {' → '.join(where) or 'top'}: {error['msg'].removeprefix('Value error, ')}"
 

@@ -43,13 +43,22 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 def summary_tables(con: Any) -> list[Table]:
     """The two tables that answer the questions: candidates per model, and what was admitted inside the logs."""
     episodes = {m.model: m.episodes for m in rates.models(con)}
-    rows = [
-        (r.model, episodes.get(r.model, 0), r.rubric, r.tier, f"{r.k}/{r.n}", rates.percent(r.share), _range(r.interval, r.n), _unknown(r.unknown))
+    rows: list[tuple[Any, ...]] = [
+        (
+            r.model,
+            episodes.get(r.model, 0),
+            r.rubric,
+            r.tier,
+            f"{r.k}/{r.n}",
+            rates.percent(r.share),
+            _range(r.interval, r.n),
+            _unknown(r.unknown),
+        )
         for r in rates.rates(con)
     ]
-    columns = ("model", "episodes", "rubric", "tier", "k/n", "rate", "95% Wilson", "not known")
+    columns: tuple[str, ...] = ("model", "episodes", "rubric", "tier", "k/n", "rate", "95% Wilson", "not known")
     found = [table("Candidates by signals (no judge: not verdicts)", columns, rows, right=("episodes", "k/n", "rate"))]
-    asked = []
+    asked: list[tuple[Any, ...]] = []
     for a in rates.admissions(con):
         for name in a.counts:
             k, n, interval = a.rate(name)
@@ -66,7 +75,16 @@ def summary_facts(con: Any) -> dict[str, Any]:
         "models": [m._asdict() for m in rates.models(con)],
         "rates": [r.plain() for r in rates.rates(con)],
         "admissions": [
-            {"model": a.model, "tier": "candidate", "class": name, "k": k, "n": n, "low": i.low, "high": i.high, "method": i.method}
+            {
+                "model": a.model,
+                "tier": "candidate",
+                "class": name,
+                "k": k,
+                "n": n,
+                "low": i.low,
+                "high": i.high,
+                "method": i.method,
+            }
             for a in rates.admissions(con)
             for name in a.counts
             for k, n, i in [a.rate(name)]
@@ -106,7 +124,14 @@ def transcript(console: Console, t: Transcript, asked: int | None, evidence: Seq
     if evidence:
         console.print()
         rows = [(e["rubric"], e["signal"], e["message"], e["channel"], e["quote"]) for e in evidence]
-        console.print(table("Evidence (candidates, not verdicts)", ("rubric", "signal", "message", "channel", "quote"), rows, right=("message",)))
+        console.print(
+            table(
+                "Evidence (candidates, not verdicts)",
+                ("rubric", "signal", "message", "channel", "quote"),
+                rows,
+                right=("message",),
+            )
+        )
 
 
 def _marked(text: str, marks: Sequence[tuple[int, int, str]], style: str, *, whole: bool) -> Text:
@@ -128,7 +153,11 @@ def _folded(text: str, *, whole: bool) -> str:
     shown = visible(text)
     cut = shown.split("\n")
     if whole or len(cut) <= _FOLD_LINES + 2:
-        return shown if whole or len(shown) <= 4000 else f"{shown[:2000]} […{len(shown) - 4000} characters, --whole shows them…] {shown[-2000:]}"
+        return (
+            shown
+            if whole or len(shown) <= 4000
+            else f"{shown[:2000]} […{len(shown) - 4000} characters, --whole shows them…] {shown[-2000:]}"
+        )
     half = _FOLD_LINES // 2
     return "\n".join([*cut[:half], f"[…{len(cut) - 2 * half} lines, --whole shows them…]", *cut[-half:]])
 

@@ -37,9 +37,7 @@ class Hit(NamedTuple):
     def evidence(self, signal: str, texts: dict[tuple[int, Channel], str]) -> Evidence:
         """The hit as evidence, its quote cut out of the original text."""
         quote = texts[self.message, self.channel][self.start : self.end]
-        return Evidence(
-            signal=signal, message=self.message, channel=self.channel, start=self.start, end=self.end, quote=quote
-        )
+        return Evidence(signal=signal, message=self.message, channel=self.channel, start=self.start, end=self.end, quote=quote)
 
 
 class Finding(NamedTuple):
@@ -196,9 +194,7 @@ class Scanner:
         runs = [run for run in ledger.runs if _of_kind(clause, run)]
         return [_run_hit(run) for run in runs if not clause.outcome or run.outcome in clause.outcome]
 
-    def _before(
-        self, clause: Clause, then: Hit, hits: dict[int, list[Hit]], ledger: Ledger
-    ) -> tuple[bool, Hit | None]:
+    def _before(self, clause: Clause, then: Hit, hits: dict[int, list[Hit]], ledger: Ledger) -> tuple[bool, Hit | None]:
         """Whether `first` holds before `then`, and its hit (None when it holds by absence)."""
         if clause.ledger is not None and clause.ledger.endswith("_run"):
             runs = [r for r in ledger.runs if _of_kind(clause, r) and _run_hit(r) < then]
@@ -209,9 +205,7 @@ class Scanner:
         before = [hit for hit in self._all(clause, hits, ledger) if hit < then]
         return bool(before), before[-1] if before else None
 
-    def _silences(
-        self, clause: Clause, after: Hit | None, then: Hit, hits: dict[int, list[Hit]], ledger: Ledger
-    ) -> bool:
+    def _silences(self, clause: Clause, after: Hit | None, then: Hit, hits: dict[int, list[Hit]], ledger: Ledger) -> bool:
         for hit in self._all(clause, hits, ledger):
             if after is not None and hit < after:
                 continue
@@ -297,7 +291,11 @@ def _verdict(transcript: Transcript, rubric: Rubric, found: list[Finding], *, re
         tier="candidate",
         status=status,
         flagged=flagged,
-        attributes={"signals": [f.signal.id for f in found], "weight": max((f.signal.weight for f in found), default=0), "codes": [*codes]},
+        attributes={
+            "signals": [f.signal.id for f in found],
+            "weight": max((f.signal.weight for f in found), default=0),
+            "codes": [*codes],
+        },
         evidence=tuple(dict.fromkeys(e for f in found for proof in f.proofs for e in proof)),
         rationale="; ".join(f.signal.title for f in found),
     )

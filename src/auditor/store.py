@@ -260,7 +260,7 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
-        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(self._file)
+        self._stream: Any = zstandard.ZstdCompressor(level=3).stream_writer(self._file)
         self.count = 0
 
     def add(self, transcript: Transcript) -> None:

@@ -14,8 +14,12 @@ from auditor.ledger.facts import Edit
 from auditor.text import pieced
 from auditor.transcript import Channel, Piece
 
-_CONDITION = re2.compile(r"(?m)^\s*(?:\}\s*)?(?:el)?(?:if|elif|case|when|else if)\b[^\n]*|^[^\n#]*\breturn\b[^\n]*\bif\b[^\n]*==[^\n]*")
-_CONSTANT = re2.compile(r"[=(,\[\s!](?:\"([^\"\n\\]{6,})\"|'([^'\n\\]{6,})'|(-?\d{4,}(?:\.\d+)?|-?\d+\.\d{3,})|(\[[^\[\]\n]{7,}\]))")
+_CONDITION = re2.compile(
+    r"(?m)^\s*(?:\}\s*)?(?:el)?(?:if|elif|case|when|else if)\b[^\n]*|^[^\n#]*\breturn\b[^\n]*\bif\b[^\n]*==[^\n]*"
+)
+_CONSTANT = re2.compile(
+    r"[=(,\[\s!](?:\"([^\"\n\\]{6,})\"|'([^'\n\\]{6,})'|(-?\d{4,}(?:\.\d+)?|-?\d+\.\d{3,})|(\[[^\[\]\n]{7,}\]))"
+)
 _ASSERTS = ("assert", "Assert", "expect", "Expect", "!=", "should", "got ", "want")
 _MAX_EDITS, _MAX_TEXT, _MAX_PLACES = 200, 200_000, 20
 

@@ -21,7 +21,13 @@ class FileDiff:
 
 def looks_like_diff(text: str) -> bool:
     """Whether a text holds a diff: quick, and true only where `parse` may find one."""
-    return "\n@@" in text or text.startswith("@@") or "diff --git " in text or "*** Begin Patch" in text or ("--- " in text and "\n+++ " in text)
+    return (
+        "\n@@" in text
+        or text.startswith("@@")
+        or "diff --git " in text
+        or "*** Begin Patch" in text
+        or ("--- " in text and "\n+++ " in text)
+    )
 
 
 def parse(text: str) -> Iterator[FileDiff]:

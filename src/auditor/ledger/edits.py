@@ -15,12 +15,25 @@ from auditor.ledger.commands import command_of
 from auditor.ledger.facts import How
 from auditor.transcript import ToolCall
 
-_PATHS = ("file_path", "path", "filename", "file_name", "file", "target_file", "filepath", "absolute_path", "notebook_path", "relative_path")
+_PATHS = (
+    "file_path",
+    "path",
+    "filename",
+    "file_name",
+    "file",
+    "target_file",
+    "filepath",
+    "absolute_path",
+    "notebook_path",
+    "relative_path",
+)
 _OLD = ("old_string", "old_str", "old_text", "old", "search", "old_content", "find", "target")
 _NEW = ("new_string", "new_str", "new_text", "new", "replace", "new_content", "replacement", "new_source", "replace_with")
 _WHOLE = ("content", "file_text", "contents", "text", "file_content", "body")
 _WRITERS = ("write", "create", "save", "new_file", "insert", "append", "str_replace", "edit")
-_HEREDOC = re2.compile(r"(?:(?:cat|tee)\b[^\n<]*?(?:>>?\s*|tee\s+(?:-a\s+)?)([^\s<>|;&\"']+|\"[^\"\n]+\"|'[^'\n]+')?[^\n<]*)?<<-?\s*[\"']?(\w+)[\"']?([^\n]*)\n")
+_HEREDOC = re2.compile(
+    r"(?:(?:cat|tee)\b[^\n<]*?(?:>>?\s*|tee\s+(?:-a\s+)?)([^\s<>|;&\"']+|\"[^\"\n]+\"|'[^'\n]+')?[^\n<]*)?<<-?\s*[\"']?(\w+)[\"']?([^\n]*)\n"
+)
 _TARGET = re2.compile(r">>?\s*([^\s<>|;&\"']+|\"[^\"\n]+\"|'[^'\n]+')")
 _ECHO = re2.compile(r"\b(?:echo|printf)\s+(?:-\w+\s+)*([^\n>|;]+?)\s*>>?\s*([^\s|;&]+)")
 _SED = re2.compile(r"\bsed\s+(?:-\w+\s+)*-i\S*\s+(?:-\w\s+)*('[^'\n]*'|\"[^\"\n]*\")((?:\s+[^\s|;&<>]+)+)")
@@ -28,7 +41,30 @@ _REMOVE = re2.compile(r"(?:^|[;&|\n]\s*)(?:sudo\s+)?(?:git\s+)?(?:rm|unlink|shre
 _WINDOW = re2.compile(r"(?m)^edit\s+(?:\d+:\d+|\S+)\n")
 _FENCE = re2.compile(r"(?m)^[ \t]*```([\w+#.-]*)[^\n]*\n")
 # Fenced blocks in these are no code that the model hands in.
-_PROSE_FENCES = frozenset(("bash", "sh", "shell", "console", "text", "txt", "output", "log", "json", "yaml", "yml", "toml", "csv", "markdown", "md", "mermaid", "zsh", "plaintext", "xml", "html"))
+_PROSE_FENCES = frozenset(
+    (
+        "bash",
+        "sh",
+        "shell",
+        "console",
+        "text",
+        "txt",
+        "output",
+        "log",
+        "json",
+        "yaml",
+        "yml",
+        "toml",
+        "csv",
+        "markdown",
+        "md",
+        "mermaid",
+        "zsh",
+        "plaintext",
+        "xml",
+        "html",
+    )
+)
 _FIRST_COMMENT = re2.compile(r"^\s*(?:#|//|--|/\*)\s*([\w./-]+\.\w{1,5})\s*(?:\*/)?\s*\n")
 
 
@@ -37,9 +73,9 @@ class Found(NamedTuple):
 
     path: str | None
     how: How
-    created: bool
     added: diffs.Spans
     removed: diffs.Spans
+    created: bool = False
 
 
 def of_call(call: ToolCall) -> Iterator[Found]:
@@ -61,17 +97,21 @@ def of_call(call: ToolCall) -> Iterator[Found]:
     old = next((places[k] for k in _OLD if k in places), None)
     new = next((places[k] for k in _NEW if k in places), None)
     if path is not None and new is not None:
-        yield Found(path, "replace", False, [_span(new)], [_span(old)] if old else [])  # noqa: FBT003  # a tuple's field
+        yield Found(path, "replace", [_span(new)], [_span(old)] if old else [])
         return
     if path is not None and isinstance(call.arguments.get("edits"), list):
-        yield Found(path, "replace", False, [_span(places["edits"])], [])  # noqa: FBT003
+        yield Found(path, "replace", [_span(places["edits"])], [])
         return
     whole = next((places[k] for k in _WHOLE if k in places), None)
-    if path is not None and whole is not None and any(word in call.name.lower() or word == call.arguments.get("command") for word in _WRITERS):
-        yield Found(path, "create", True, [_span(whole)], [])  # noqa: FBT003
+    if (
+        path is not None
+        and whole is not None
+        and any(word in call.name.lower() or word == call.arguments.get("command") for word in _WRITERS)
+    ):
+        yield Found(path, "create", [_span(whole)], [], created=True)
         return
     if path is not None and "delete" in call.name.lower():
-        yield Found(path, "delete", False, [], [])  # noqa: FBT003
+        yield Found(path, "delete", [], [])
         return
     command = command_of(call)
     if command is None:
@@ -96,21 +136,21 @@ def of_shell(command: str, base: int) -> Iterator[Found]:
     if command.startswith("edit ") or "\nedit " in command:
         for mark in _WINDOW.finditer(command):
             end = command.find("end_of_edit", mark.end())
-            yield Found(None, "replace", False, [(base + mark.end(), base + (end if end >= 0 else len(command)))], [])  # noqa: FBT003
+            yield Found(None, "replace", [(base + mark.end(), base + (end if end >= 0 else len(command)))], [])
     if "sed " in command and "-i" in command:
         for mark in _SED.finditer(command):
             start, end = mark.span(1)
             added, removed = _sed(command, start + 1, end - 1)
             for path in mark.group(2).split():
-                yield Found(path.strip("'\""), "replace", False, [_moved(s, base) for s in added], [_moved(s, base) for s in removed])  # noqa: FBT003
+                yield Found(path.strip("'\""), "replace", [_moved(s, base) for s in added], [_moved(s, base) for s in removed])
     if ">" in command and ("echo" in command or "printf" in command):
         for mark in _ECHO.finditer(command):
-            yield Found(mark.group(2).strip("'\""), "create", True, [_moved(mark.span(1), base)], [])  # noqa: FBT003
+            yield Found(mark.group(2).strip("'\""), "create", [_moved(mark.span(1), base)], [], created=True)
     if "rm " in command or "unlink " in command or "shred " in command:
         for mark in _REMOVE.finditer(command):
             for path in mark.group(2).split():
                 if not path.startswith(("-", ">", "2>", "<", "#", "--")):
-                    yield Found(path.strip("'\""), "delete", False, [], [])  # noqa: FBT003
+                    yield Found(path.strip("'\""), "delete", [], [])
 
 
 def _heredocs(command: str, base: int) -> Iterator[Found]:
@@ -124,7 +164,7 @@ def _heredocs(command: str, base: int) -> Iterator[Found]:
             line = command[command.rfind("\n", 0, mark.start()) + 1 : start]
             aim = _TARGET.search(line)
             target = aim.group(1) if aim else None
-        yield Found(target.strip("'\"") if target else None, "create", target is not None, [(base + start, base + stop)], [])
+        yield Found(target.strip("'\"") if target else None, "create", [(base + start, base + stop)], [], target is not None)
         at = stop + len(word)
         if end < 0:
             return
@@ -146,7 +186,9 @@ def of_diff(text: str, base: int) -> Iterator[Found]:
     for file in diffs.parse(text):
         if file.added or file.removed or file.deleted:
             how: How = "delete" if file.deleted else "patch"
-            yield Found(file.path, how, file.created, [_moved(s, base) for s in file.added], [_moved(s, base) for s in file.removed])
+            yield Found(
+                file.path, how, [_moved(s, base) for s in file.added], [_moved(s, base) for s in file.removed], file.created
+            )
 
 
 def of_prose(text: str) -> Iterator[Found]:
@@ -169,7 +211,7 @@ def of_prose(text: str) -> Iterator[Found]:
         if mark.group(1).lower() not in _PROSE_FENCES:
             head = text[mark.end() : min(stop, mark.end() + 200)]
             named = _FIRST_COMMENT.search(head)
-            yield Found(named.group(1) if named else None, "shown", False, [(mark.end(), stop)], [])  # noqa: FBT003
+            yield Found(named.group(1) if named else None, "shown", [(mark.end(), stop)], [])
 
 
 def _span(place: tuple[int, str]) -> tuple[int, int]:

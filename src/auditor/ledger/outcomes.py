@@ -117,7 +117,9 @@ _ERROR = re2.compile(
 )
 
 
-def read(text: str, kind: RunKind, exit_code: int | None, *, is_error: bool | None, command: str = "") -> tuple[Summary, int | None]:
+def read(
+    text: str, kind: RunKind, exit_code: int | None, *, is_error: bool | None, command: str = ""
+) -> tuple[Summary, int | None]:
     """The outcome of a run and its exit code, from the text of its observation and what the log's structure says."""
     if exit_code is None:
         exit_code = _exit_code(text)

@@ -19,7 +19,7 @@ from auditor.readers import files
 from auditor.readers.base import Context, Head, Reader, Record, Reject
 from auditor.transcript import Source, Transcript
 
-__all__ = ["Reader", "Reject", "Unit", "registry", "read", "sniff"]
+__all__ = ["Reader", "Reject", "Unit", "read", "registry", "sniff"]
 
 # What a reader may meet in a record that only looks like its format: each becomes a reject with its reason.
 SHAPE_ERRORS = (ShapeError, ValidationError, KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError)
@@ -112,6 +112,9 @@ def _values(unit: Unit, *, raw: bool) -> Iterator[tuple[Any, int, int | None] | 
                             yield value, line.offset, None if before is None else number
                     except ShapeError as error:
                         yield Reject(path, _line_number(path, line.offset), line.offset, str(error), "mend or remove this line")
+        return
+    if unit.container == "parquet":
+        yield from ((row, 0, None) for row in files.rows(path))
         return
     data = files.document(path)
     try:

@@ -214,6 +214,7 @@ class Session:
         messages: list[Message] = []
         seen: list[anthropic.Blocks] = []
         models: Counter[str] = Counter()
+        others: Counter[str] = Counter()
         for draft in self.drafts:
             message = draft.message
             if draft.queued and message.content in said:
@@ -227,8 +228,8 @@ class Session:
                 found = anthropic.blocks(draft.blocks)
                 if message.origin != "copied":
                     seen.append(found)
-                if draft.model and (alone or message.origin != "subagent"):
-                    models[draft.model] += 1
+                if draft.model:
+                    (models if alone or message.origin != "subagent" else others)[draft.model] += 1
                 said_so = {"content": found.text, "reasoning": found.reasoning, "tool_calls": found.calls}
                 message = message.model_copy(update=said_so)
                 messages += [message, *(r.model_copy(update={"origin": message.origin}) for r in found.results)]
@@ -237,6 +238,8 @@ class Session:
         facts = {name: one_or_all(values) for name, values in self.facts.items() if name != "init_model"}
         if len(models) > 1:
             facts["models"] = dict(models)
+        if others:
+            facts["subagent_models"] = dict(others)
         agent = facts.get("agent_id") if alone else None
         if alone:
             facts["subagent_of"] = self.name

@@ -264,6 +264,19 @@ def parse(data: bytes) -> list[JsonValue]:
     return cast(list[JsonValue], orjson.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")))
 
 
+def rows(path: str) -> Iterator[JsonValue]:
+    """The rows of a Parquet file, a batch at a time. InputError for one that is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_bytes(path) as stream:
+        try:
+            for batch in pq.ParquetFile(stream).iter_batches(64):
+                yield from batch.to_pylist()
+        except pa.ArrowException as error:
+            raise InputError(f"damaged Parquet: {' '.join(str(error).split())[:200]}") from None
+
+
 def document(path: str) -> bytes:
     """The whole decompressed file. InputError when it is larger than `MAX_DOCUMENT`."""
     with open_plain(path) as stream:

@@ -32,7 +32,11 @@ def _ours(value: dict[str, Any]) -> bool:
     history = value.get("history")
     if isinstance(history, list) and history and isinstance(history[0], dict):
         return "parts" in history[0] and history[0].get("role") in ("user", "model", "gemini")
-    return "$rewindTo" in value or (value.get("type") == "gemini" and "id" in value and "timestamp" in value)
+    messages = value.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else value
+    if not isinstance(first, dict) or first is value:
+        return "$rewindTo" in value or (value.get("type") == "gemini" and {"id", "timestamp"} <= set(value))
+    return first.get("type") in _ROLES and {"id", "timestamp"} <= set(first) and "role" not in first
 
 
 def read(records: Iterable[Record], context: Context) -> Iterator[Transcript]:

@@ -111,7 +111,9 @@ def _compiled(path: str, name: str, expression: str | None) -> Any:
         raise InputError(f"{path}: {name}: {expression!r} is no JMESPath: {str(error).splitlines()[0]}") from None
 
 
-def _transcript(value: Any, top: dict[str, Any], inner: dict[str, Any], roles: dict[str, str], source: Source) -> Transcript | None:
+def _transcript(
+    value: Any, top: dict[str, Any], inner: dict[str, Any], roles: dict[str, str], source: Source
+) -> Transcript | None:
     record = mapping(value, "record")
     facts = {name: found.search(record) if found is not None else None for name, found in top.items()}
     if top["where"] is not None and facts["where"] is not True:

@@ -70,7 +70,9 @@ def _admission(asked: rates.Admission | None) -> dict[str, Any]:
     classes = []
     for name in asked.counts:
         k, n, interval = asked.rate(name)
-        classes.append({"class": name, "k": k, "n": n, "rate": k / n, "low": interval.low, "high": interval.high, "method": interval.method})
+        classes.append(
+            {"class": name, "k": k, "n": n, "rate": k / n, "low": interval.low, "high": interval.high, "method": interval.method}
+        )
     return {"asked": asked.asked, "classes": classes}
 
 

@@ -1,0 +1,150 @@
+"""What a scan has to do: options, and the shards that are missing.
+
+A unit is a file, a byte range of a large lines file, or a folder of one-event files; a shard is a batch of units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from auditor import readers
+from auditor.errors import InputError
+from auditor.readers import Unit, files
+from auditor.readers import mapping as mappings
+from auditor.readers.base import Reader
+from auditor.rubric import Rubric
+from auditor.store import Audit, Commit
+
+SHARD_BYTES = 32 << 20
+SHARD_FILES = 512
+REJECT, COMPANION = "!", "+"
+"""In place of a reader's name: a file that cannot be read (with the reason), a file read beside another."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a scan is told. Paths are as the user gave them."""
+
+    inputs: tuple[str, ...]
+    output: str
+    rubrics: str | None = None
+    mapping: str | None = None
+    join: str | None = None
+    jobs: int = 1
+
+    def fingerprint(self) -> str:
+        """Changes when the same source could give other transcripts."""
+        parts = [f"{r.name}:{r.version}" for r in readers.registry().values()]
+        for path in (self.mapping, self.join):
+            parts.append(hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else "")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+class Task(NamedTuple):
+    """One shard to scan with the rubrics named; `base` is its commit where it was done with other rubrics."""
+
+    shard: str
+    files: tuple[files.Found, ...]
+    units: tuple[tuple[Unit, str], ...]
+    rubrics: tuple[str, ...]
+    base: Commit | None = None
+
+
+def tasks(
+    audit: Audit, options: Options, rubrics: Sequence[Rubric], found: Sequence[files.Found], keep: Callable[[Commit], None]
+) -> Iterator[Task]:
+    """What is missing: shards never done, sources that changed, rubrics that changed. `keep` is told of the rest."""
+    hashes = {r.id: r.signals_hash for r in rubrics}
+    here = {f.path: f for f in found}
+    fingerprint = options.fingerprint()
+    done: set[tuple[str, int]] = set()
+    for commit in audit.commits():
+        given = [f for f in commit.files if f[0] in here]
+        if given and (commit.fingerprint != fingerprint or any(here[f[0]] != f for f in given)):
+            audit.drop(commit)
+            continue
+        units = tuple((Unit(**{**u["unit"], "paths": tuple(u["unit"]["paths"])}), u["why"]) for u in commit.units)
+        done.update((path, unit.start) for unit, _ in units for path in unit.paths)
+        stale = tuple(r for r, h in hashes.items() if commit.rubrics.get(r, ("", ""))[1] != h)
+        if stale and len(given) == len(commit.files):
+            yield Task(commit.shard, tuple(files.Found(*f) for f in commit.files), units, stale, commit)
+        elif not stale:
+            keep(commit)
+    mapping = mappings.load(options.mapping) if options.mapping else None
+    # A file over SHARD_BYTES may be done in part; a smaller one is whole or not there, and is not opened again.
+    todo = (f for f in found if f.size > SHARD_BYTES or (f.path, 0) not in done)
+    missing = (u for u in units_of(todo, mapping) if (u[1].paths[0], u[1].start) not in done)
+    yield from pack(missing, tuple(hashes))
+
+
+def pack(units: Iterable[tuple[files.Found, Unit, str, int]], rubrics: tuple[str, ...]) -> Iterator[Task]:
+    """Units in order, packed into shards of at most `SHARD_BYTES` and `SHARD_FILES`."""
+    batch: list[tuple[files.Found, Unit, str]] = []
+    size = 0
+    for found, unit, why, weight in units:
+        if batch and (size + weight > SHARD_BYTES or len(batch) >= SHARD_FILES):
+            yield _task(batch, rubrics)
+            batch, size = [], 0
+        batch.append((found, unit, why))
+        size += weight
+    if batch:
+        yield _task(batch, rubrics)
+
+
+def _task(batch: list[tuple[files.Found, Unit, str]], rubrics: tuple[str, ...]) -> Task:
+    name = hashlib.sha256(repr([(f, u, w) for f, u, w in batch]).encode()).hexdigest()[:16]
+    extra = [files.Found(*_stat(path)) for _, unit, _ in batch for path in unit.paths[1:]]
+    return Task(name, (*(f for f, _, _ in batch), *extra), tuple((u, w) for _, u, w in batch), rubrics)
+
+
+def _stat(path: str) -> tuple[str, int, str]:
+    return next(iter(files.find([path])))
+
+
+def units_of(found: Iterable[files.Found], mapping: Reader | None) -> Iterator[tuple[files.Found, Unit, str, int]]:
+    """Each file as units with its weight in bytes; files of one event each are grouped by folder."""
+    group: list[files.Found] = []
+    group_unit: Unit | None = None
+    for file in found:
+        unit, why, grouped = _identify(file, mapping)
+        if group and group_unit and not (grouped and unit.reader == group_unit.reader and _folder(file) == _folder(group[0])):
+            yield group[0], group_unit._replace(paths=tuple(g.path for g in group)), "", sum(g.size for g in group)
+            group = []
+        if grouped:
+            group.append(file)
+            group_unit = unit
+        elif file.size > SHARD_BYTES and _by_record(unit, mapping) and files.splittable(file.path):
+            for start in range(0, file.size, SHARD_BYTES):
+                yield file, unit._replace(start=start, end=start + SHARD_BYTES), "", SHARD_BYTES
+        else:
+            yield file, unit, why, file.size
+    if group and group_unit:
+        yield group[0], group_unit._replace(paths=tuple(g.path for g in group)), "", sum(g.size for g in group)
+
+
+def _folder(file: files.Found) -> str:
+    return file.path.rpartition("/")[0]
+
+
+def _by_record(unit: Unit, mapping: Reader | None) -> bool:
+    reader = mapping or readers.registry().get(unit.reader)
+    return unit.container == "lines" and reader is not None and reader.kind in ("raw", "record")
+
+
+def _identify(file: files.Found, mapping: Reader | None) -> tuple[Unit, str, bool]:
+    """The unit of a file, why it cannot be read (with REJECT), and whether it is one event of a folder."""
+    try:
+        head = files.head(file.path)
+        if head is None:
+            return Unit((file.path,), REJECT, "lines"), "empty file", False
+        beside = None if mapping else readers.companion(head)
+        if beside:
+            return Unit((file.path,), COMPANION, head.container), beside, False
+        reader = mapping or readers.sniff(head)
+        return Unit((file.path,), reader.name, head.container), "", reader.group(head)
+    except (InputError, *files.READ_ERRORS) as error:
+        return Unit((file.path,), REJECT, "lines"), str(error) or type(error).__name__, False
