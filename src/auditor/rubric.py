@@ -8,7 +8,7 @@ A **clause** looks at text (`channel` and `any`) or at the ledger (`ledger`). A 
     when:    facts of the episode that must hold (passed, asked)
     first:   the latest such thing before `then`     (for runs: the latest run must be so; `absent` = none)
     then:    what fires the signal; its words are the evidence
-    unless:  any of these, at `first` or later, silences it (ledger clauses: between `first` and `then`)
+    unless:  any of these silences it: text anywhere in the episode, a ledger clause between `first` and `then`
 """
 
 from __future__ import annotations

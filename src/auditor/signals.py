@@ -206,12 +206,10 @@ class Scanner:
         return bool(before), before[-1] if before else None
 
     def _silences(self, clause: Clause, after: Hit | None, then: Hit, hits: dict[int, list[Hit]], ledger: Ledger) -> bool:
-        for hit in self._all(clause, hits, ledger):
-            if after is not None and hit < after:
-                continue
-            if clause.ledger is None or hit < then:
-                return True
-        return False
+        found = self._all(clause, hits, ledger)
+        if clause.ledger is None:
+            return bool(found)
+        return any(hit < then and (after is None or after < hit) for hit in found)
 
 
 def _clauses(signal: Signal) -> Iterator[Clause]:

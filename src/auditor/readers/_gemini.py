@@ -17,10 +17,14 @@ _SETUP = ("This is the Gemini CLI. We are setting up the context for our chat.",
 _BELOW = ("Error", "Signal", "Background PIDs", "Process Group PGID")
 
 
-def asked(parts: Any, time: str | None, origin: Origin) -> Iterator[Message]:
+def asked(parts: Any, waiting: list[ToolCall], time: str | None, origin: Origin) -> Iterator[Message]:
     results = [p for p in parts if isinstance(p, dict) and "functionResponse" in p] if isinstance(parts, list) else []
     for part in results:
-        yield _result(part["functionResponse"], None, failed=None, time=time, origin=origin)
+        given = mapping(part["functionResponse"], "functionResponse")
+        call = next((c for c in waiting if given.get("id") in (None, c.id) and c.name == given.get("name")), None)
+        if call is not None:
+            waiting.remove(call)
+        yield _result(given, call.id if call else None, failed=None, time=time, origin=origin)
     text = plain([p for p in parts if p not in results] if results else parts)
     for piece, injected in split(text, _TAGS):
         harness = (injected or piece.startswith(_SETUP)) and origin == "main"

@@ -63,7 +63,17 @@ def read(records: Iterable[Record], context: Context) -> Iterator[Transcript]:
     for empty in sessions.values():
         if not empty.drafts:
             spoken[0].ignored.update(empty.ignored)
+            spoken[0].ignored["session without a message"] += 1
     yield from (s.transcript(context) for s in spoken)
 
 
-READER = Reader(NAME, "Claude Code sessions (JSON Lines)", VERSION, "session", sniff, read)
+# Ids and times that bind lines together, what the program keeps for itself, and what a message repeats or only frames.
+_IGNORES = (
+    "uuid", "parentUuid", "requestId", "messageId", "leafUuid", "isSidechain", "timestamp", "slug", "userType", "operation",
+    "isSnapshotUpdate", "snapshot.*", "data.*", "content", "compactMetadata.*", "toolUseID", "parentToolUseID", "parent_tool_use_id",
+    "toolUseResult", "toolUseResult.*", "sourceToolAssistantUUID", "message.id", "message.type", "message.role", "message.stop_reason", "message.stop_sequence",
+    "message.usage.*", "message.content[].type", "message.content[].content[].type", "message.content[].signature",
+    "message.content[].data", "message.content[].source.*", "model", "tools[]", "is_error", "num_turns",
+)  # fmt: skip
+
+READER = Reader(NAME, "Claude Code sessions (JSON Lines)", VERSION, "session", sniff, read, ignores=_IGNORES)

@@ -270,4 +270,13 @@ def _pieces(text: str) -> list[tuple[str, bool]]:
     return list(split(text, _TAGS))
 
 
-READER = Reader("codex", "Codex rollouts (JSON Lines)", 1, "session", sniff, read)
+# What frames a text, what events repeat of items, cipher text, and the ids and times that bind records together.
+_IGNORES = (
+    "timestamp", "instructions", "encrypted_content", "content[].type", "payload.timestamp", "payload.instructions",
+    "payload.content[].type", "payload.summary[].type", "payload.encrypted_content", "payload.status", "payload.summary",
+    "payload.git.repository_url", "payload.ghost_commit.*", "payload.turn_id", "payload.message", "payload.last_agent_message",
+    "payload.reason", "payload.replacement_history[].type", "payload.replacement_history[].role",
+    "payload.replacement_history[].content[].type", "payload.id", "payload.cwd", "payload.model",
+)  # fmt: skip
+
+READER = Reader("codex", "Codex rollouts (JSON Lines)", 1, "session", sniff, read, ignores=_IGNORES)

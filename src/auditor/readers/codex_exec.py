@@ -141,4 +141,10 @@ _TOOLS: dict[str, Callable[[dict[str, Any]], _Tool]] = {
     "web_search": _other, "todo_list": _other, "collab_tool_call": _other,
 }  # fmt: skip
 
-READER = Reader("codex_exec", "codex exec --json (JSON Lines)", 1, "session", sniff, read)
+# Token counts, and what `item.started` says that `item.completed` says again.
+_IGNORES = (
+    "usage.*", "item.id", "item.type", "item.command", "item.aggregated_output", "item.exit_code", "item.status",
+    "item.result.content[].type",
+)  # fmt: skip
+
+READER = Reader("codex_exec", "codex exec --json (JSON Lines)", 1, "session", sniff, read, ignores=_IGNORES)

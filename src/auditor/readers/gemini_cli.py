@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from auditor.errors import ShapeError
 from auditor.readers._gemini import asked, spoken
 from auditor.readers.base import Context, Head, Reader, Record, aside, listing, mapping, one_or_all, string, text_of, unique_id
-from auditor.transcript import Ended, Message, Origin, Transcript, content_hash
+from auditor.transcript import Ended, Message, Origin, ToolCall, Transcript, content_hash
 
 _FACTS = ("kind", "projectHash", "summary", "directories", "activeExtensionName", "startTime")
 _ROLES = ("user", "gemini", "model", "info", "error", "warning")
@@ -57,6 +57,7 @@ class _Chat:
         self.live: list[str] = []
         self.facts: dict[str, list[JsonValue]] = {}
         self.ignored: Counter[str] = Counter()
+        self.waiting: list[ToolCall] = []
 
     def take(self, record: dict[str, Any]) -> None:
         """Replay one record."""
@@ -165,9 +166,11 @@ class _Chat:
         if kind not in _ROLES:
             self.ignored[f"message/{kind}"] += 1
         elif kind in ("gemini", "model"):
-            yield from spoken(said, parts, time, origin)
+            for message in spoken(said, parts, time, origin):
+                self.waiting += message.tool_calls
+                yield message
         elif kind == "user":
-            yield from asked(parts, time, origin)
+            yield from asked(parts, self.waiting, time, origin)
         else:
             kept: Origin = "injected" if origin == "main" else origin
             yield Message(role="system", content=text_of(parts), name=kind, timestamp=time, origin=kept)
@@ -192,4 +195,11 @@ def _ended(messages: list[Message]) -> Ended | None:
     return None
 
 
-READER = Reader("gemini_cli", "Gemini CLI chats (JSON, JSON Lines)", 1, "session", sniff, read)
+# Ids, media, token counts, what only the screen shows, and what a later record with the same id replaces.
+_IGNORES = (
+    "lastUpdated", "$set.lastUpdated", "$set.messages[].id", "id", "type", "content", "model", "timestamp", "messages[].id",
+    "messages[].content[].inlineData.*", "messages[].thoughts[].timestamp", "messages[].tokens.*", "messages[].toolCalls[].displayName",
+    "messages[].toolCalls[].resultDisplay", "messages[].toolCalls[].result[].functionResponse.id",
+)  # fmt: skip
+
+READER = Reader("gemini_cli", "Gemini CLI chats (JSON, JSON Lines)", 1, "session", sniff, read, ignores=_IGNORES)

@@ -23,4 +23,12 @@ def read(value: Any, context: Context) -> Iterator[Transcript]:
     yield called(mapping(value, "record"), context, READER.name, READER.version)
 
 
-READER = Reader("litellm_log", "LLM call logs of litellm and OpenHands (JSON, JSON Lines)", 1, "record", sniff, read)
+# The request's settings, and the chat as text where the chat itself is there.
+_IGNORES = (
+    "kwargs.*", "tools[].*", "messages[].*", "raw_messages[].content[].type", "raw_messages[].tool_calls[].type",
+    "response.created", "response.object", "response.usage.*", "response.choices[].index",
+)  # fmt: skip
+
+READER = Reader(
+    "litellm_log", "LLM call logs of litellm and OpenHands (JSON, JSON Lines)", 1, "record", sniff, read, ignores=_IGNORES
+)

@@ -14,12 +14,12 @@ import orjson
 from pydantic import JsonValue
 
 from auditor.errors import ShapeError
+from auditor.readers._chat import call as _call
 from auditor.readers.base import (
     Context,
     Head,
     Reader,
     Record,
-    arguments_of,
     aside,
     integer,
     listing,
@@ -197,14 +197,13 @@ class _Conversation:
         name = unique_id(state.get("id")) or self.first
         workspace = state["workspace"] if isinstance(state.get("workspace"), dict) else {}
         facts: dict[str, JsonValue] = {"cwd": workspace.get("working_dir"), "execution_status": state.get("execution_status")}
-        others = list(dict.fromkeys(self.models))
-        model = _configured(state) or (others[0] if others else None)
-        if len(others) > 1:
-            facts["models"] = list(others)
+        models = list(dict.fromkeys(m for m in (_configured(state), *self.models) if m))
+        if len(models) > 1:
+            facts["models"] = list(models)
         order: tuple[ReasoningKind, ...] = ("raw", "summarised", "encrypted")
         transcript = Transcript(
             id=name or "",
-            model=model,
+            model=models[0] if models else None,
             reasoning_kind=next((kind for kind in order if kind in self.kinds), None),
             ended=self.ended or _ended(self.messages),
             messages=tuple(self.messages),
@@ -232,13 +231,6 @@ def _models(stats: Any) -> list[str]:
         else []
     )
     return [name for name in found if isinstance(name, str) and name]
-
-
-def _call(call: dict[str, Any]) -> ToolCall:
-    inner = call["function"] if isinstance(call.get("function"), dict) else call
-    return ToolCall(
-        id=string(call.get("id")), name=string(inner.get("name")) or "?", arguments=arguments_of(inner.get("arguments"))
-    )
 
 
 def _thinking(text: str) -> tuple[str, str]:
@@ -283,6 +275,22 @@ def _ended(messages: list[Message]) -> Ended | None:
     return None
 
 
+# Ids that bind events, frames of text, tools offered, and `action`, which repeats the arguments of `tool_call`.
+_IGNORES = (
+    "id", "timestamp", "source", "kind", "action.*", "action_id", "activated_skills[]", "forgotten_event_ids[]", "llm_response_id",
+    "security_risk", "summary", "tool_name", "tool_call_id", "tool_call.origin", "tools[].*", "thought[].type", "extended_content[].type",
+    "system_prompt.type", "system_prompt.cache_prompt", "llm_message.content[].type", "observation.kind", "observation.content[].type",
+    "observation.metadata.exit_code", "value.usage_to_metrics.condenser.*",
+)  # fmt: skip
+
 READER = Reader(
-    "openhands", "OpenHands SDK events (JSON Lines, a folder of event files)", 1, "session", sniff, read, companion, group
+    name="openhands",
+    title="OpenHands SDK events (JSON Lines, a folder of event files)",
+    version=1,
+    kind="session",
+    sniff=sniff,
+    read=read,
+    companion=companion,
+    group=group,
+    ignores=_IGNORES,
 )
