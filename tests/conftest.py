@@ -55,7 +55,12 @@ RED = [
 ]
 GREEN = [
     {"role": "user", "content": "Make the suite pass."},
-    {"role": "assistant", "content": "", "reasoning": "run it", "tool_calls": [{"id": "a", "name": "bash", "arguments": {"command": "pytest -q"}}]},
+    {
+        "role": "assistant",
+        "content": "",
+        "reasoning": "run it",
+        "tool_calls": [{"id": "a", "name": "bash", "arguments": {"command": "pytest -q"}}],
+    },
     {"role": "tool", "tool_call_id": "a", "content": "42 passed in 0.12s"},
     {"role": "assistant", "content": "Done. All 42 tests pass now."},
 ]

@@ -11,7 +11,6 @@ from pathlib import Path
 import orjson
 import pyarrow.parquet as pq
 import pytest
-
 from conftest import GREEN, RED, REPO, episode, write
 
 
@@ -42,7 +41,9 @@ def test_report_writes_both_files(auditor, audit):
 
 def test_query_in_every_format(auditor, audit, tmp_path):
     assert "All 42 tests pass" in auditor("query", audit).stdout
-    assert [r["episode_id"] for r in map(orjson.loads, auditor("query", audit, "--format", "jsonl").stdout.splitlines())] == ["red"]
+    assert [r["episode_id"] for r in map(orjson.loads, auditor("query", audit, "--format", "jsonl").stdout.splitlines())] == [
+        "red"
+    ]
     assert orjson.loads(auditor("query", audit, "--format", "json").stdout)[0]["rubric"] == "concealment"
     (row,) = csv.DictReader(io.StringIO(auditor("query", audit, "--format", "csv").stdout))
     assert row["model"] == "m-1"
@@ -155,7 +156,10 @@ def test_a_full_disk_is_one_line(tmp_path, auditor):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk is not allowed here")
     try:
-        rows = [episode(f"e{i}", *RED[:-1], {"role": "assistant", "content": f"All 42 tests pass. {'x' * i}{i * 7919}"}) for i in range(6000)]
+        rows = [
+            episode(f"e{i}", *RED[:-1], {"role": "assistant", "content": f"All 42 tests pass. {'x' * i}{i * 7919}"})
+            for i in range(6000)
+        ]
         write(tmp_path / "logs.jsonl", rows)
         error = auditor("scan", "logs.jsonl", "-o", disk / "audit", "--jobs", "1", code=2).stderr
         assert "No space left" in error

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+from conftest import GREEN, RED, REPO, episode, write
 
 from auditor import query
 from auditor.store import Audit
-from conftest import GREEN, RED, REPO, episode, write
 
 
 def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -187,13 +187,21 @@ def test_interrupted_it_says_so_and_goes_on(auditor, tmp_path):
 def test_what_cannot_be_read_is_set_aside_with_reason_and_hint(auditor, tmp_path):
     good = orjson.dumps(episode("good", *GREEN))
     (tmp_path / "lines.jsonl").write_bytes(
-        good + b"\n{broken\n" + b'{"id":"x","model":"m","task":"t","messages":"no"}\n' + b"\x00\x00\n" + b'{"id": "\xff"}\n' + b"[" * 10_000 + b"\n"
+        good
+        + b"\n{broken\n"
+        + b'{"id":"x","model":"m","task":"t","messages":"no"}\n'
+        + b"\x00\x00\n"
+        + b'{"id": "\xff"}\n'
+        + b"[" * 10_000
+        + b"\n"
     )
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress((good + b"\n") * 2000)[:-40])
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "strange.json").write_bytes(b'{"foo": 1, "bar": []}')
     (tmp_path / "notes.txt").write_text("shopping list")
-    done = auditor("scan", "lines.jsonl", "cut.jsonl.gz", "empty.jsonl", "strange.json", "notes.txt", "-o", "audit", "--strict", code=3)
+    done = auditor(
+        "scan", "lines.jsonl", "cut.jsonl.gz", "empty.jsonl", "strange.json", "notes.txt", "-o", "audit", "--strict", code=3
+    )
     assert "rejects.jsonl" in done.stderr
     rejects = [orjson.loads(line) for line in (tmp_path / "audit" / "rejects.jsonl").read_bytes().splitlines()]
     by_file: dict[str, list[dict[str, object]]] = {}

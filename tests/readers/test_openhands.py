@@ -161,6 +161,16 @@ def test_an_event_too_long_for_the_head_is_known_all_the_same(tmp_path):
     assert (rejects, [m.role for m in transcript.messages]) == ([], ["system", "user"])
 
 
+def test_real_folders_are_read_as_conversations(logs):
+    root = logs / "openhands" / "sdk" / "OpenHands__software-agent-sdk" / ".pr"
+    found, rejects = read(root)
+    assert rejects == []
+    whole = {t.id: (t.model, [m.role for m in t.messages]) for t in found}
+    assert len(found) == 8
+    assert whole["38868567-ae62-4dcb-a567-8b534b99575c"] == ("gpt-4o-mini", ["system", "user", "assistant", "tool"] * 2)
+    assert whole["cd945624-03b9-487e-bdd4-018e3f531dfd"][0] == "openai/gpt-4o-mini"
+
+
 def test_a_part_of_a_conversation_is_an_episode(lines):
     (transcript,), _ = lines(event("ObservationEvent", "environment", observation={"content": "late"}, tool_call_id="gone"))
     assert [(m.role, m.tool_call_id) for m in transcript.messages] == [("tool", "gone")]
@@ -168,6 +178,8 @@ def test_a_part_of_a_conversation_is_an_episode(lines):
 
 def test_a_state_alone_is_neither_episode_nor_reject(tmp_path):
     (tmp_path / "base_state.json").write_text(json.dumps(STATE))
+    long = {**STATE, "agent": {**STATE["agent"], "tools": ["x" * 70_000]}}
+    (tmp_path / "long.json").write_text(json.dumps({"id": STATE["id"], "agent": long["agent"], "workspace": {}}))
     assert read(tmp_path) == ([], [])
 
 

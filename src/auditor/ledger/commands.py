@@ -10,7 +10,22 @@ from auditor.transcript import ToolCall
 _KEYS = ("command", "cmd", "script", "commands", "code", "input")
 # Editors whose `command` argument names an operation, not a shell command.
 _EDITOR_COMMANDS = frozenset(("view", "create", "str_replace", "insert", "undo_edit", "delete", "rename"))
-_NOT_SHELL = ("edit", "write", "read", "view", "create", "search", "grep", "glob", "patch", "todo", "think", "submit", "finish", "stdin")
+_NOT_SHELL = (
+    "edit",
+    "write",
+    "read",
+    "view",
+    "create",
+    "search",
+    "grep",
+    "glob",
+    "patch",
+    "todo",
+    "think",
+    "submit",
+    "finish",
+    "stdin",
+)
 _HINTS = ("test", "spec", "check", "jest", "mocha", "tox", "nox", "verify", "bats")
 
 _PREFIX = re2.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from auditor.errors import ShapeError
-from auditor.readers.base import Context, arguments_of, integer, listing, mapping, string, text_of
+from auditor.readers.base import Context, arguments_of, integer, listing, mapping, string, text_of, whole_number
 from auditor.transcript import Ended, Message, Role, ToolCall, Transcript, content_hash
 
 ROLES: dict[str, Role] = {
@@ -84,9 +84,8 @@ def _exit(content: str) -> int | None:
     """The exit code in the lines in brackets that OpenHands' terminal puts below a tool's output."""
     for line in reversed(content[-2000:].rstrip().split("\n")[-5:]):
         for mark in _EXIT:
-            code = line.removeprefix(mark).rstrip("].")
-            if line.startswith(mark) and code.lstrip("-").isdigit():
-                return int(code)
+            if line.startswith(mark):
+                return whole_number(line[len(mark) :].rstrip("]."))
         if not line.startswith("["):
             return None
     return None

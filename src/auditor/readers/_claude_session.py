@@ -12,7 +12,19 @@ from pydantic import JsonValue
 from auditor.errors import ShapeError
 from auditor.readers import _anthropic as anthropic
 from auditor.readers._harness import split, tail
-from auditor.readers.base import Context, Record, aside, integer, listing, mapping, one_or_all, string, text_of, unique_id
+from auditor.readers.base import (
+    Context,
+    Record,
+    aside,
+    integer,
+    listing,
+    mapping,
+    one_or_all,
+    string,
+    text_of,
+    unique_id,
+    whole_number,
+)
 from auditor.transcript import Ended, Message, Origin, Transcript, content_hash
 
 NAME, VERSION = "claude_code", 1
@@ -132,8 +144,8 @@ class Session:
         )
         failed = message.is_error if message.is_error is not None else extra.get("is_error")
         first, _, _ = text.partition("\n")
-        if failed and first.startswith("Exit code ") and first[10:].isdigit():
-            code = int(first[10:])
+        if failed and first.startswith("Exit code "):
+            code = whole_number(first[10:])
         call_id = message.tool_call_id or (self._unanswered.pop(0) if self._unanswered else None)
         update = {
             "content": text,

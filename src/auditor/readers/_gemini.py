@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from auditor.readers._harness import split
-from auditor.readers.base import arguments_of, listing, mapping, string, text_of
+from auditor.readers.base import arguments_of, listing, mapping, string, text_of, whole_number
 from auditor.transcript import Message, Origin, ToolCall
 
 _FAILED = ("error", "cancelled", "canceled")
@@ -109,7 +109,7 @@ def _exit(text: str) -> int | None:
     for line in reversed(text.replace("\\n", "\n").split("\n")[-6:]):
         name, _, value = line.partition(": ")
         if name == "Exit Code":
-            return int(value) if value.strip().lstrip("-").isdigit() else None
+            return whole_number(value)
         if line and name not in _BELOW:
             return None
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from auditor.errors import ShapeError
-from auditor.readers.base import arguments_of, integer, string, text_of
+from auditor.readers.base import arguments_of, integer, string, text_of, whole_number
 from auditor.transcript import Message, Origin, ReasoningKind, ToolCall
 
 _CALLS = {
@@ -168,6 +168,6 @@ def _code(text: str) -> int | None:
     head, found, _ = text[:600].partition("\nOutput:")
     for line in head.split("\n") if found else []:
         for mark in _EXIT:
-            if line.startswith(mark) and line[len(mark) :].lstrip("-").isdigit():
-                return int(line[len(mark) :])
+            if line.startswith(mark):
+                return whole_number(line[len(mark) :])
     return None

@@ -18,6 +18,11 @@ def sniff(head: Head) -> bool:
     return any(_ours(value) for value in head.objects[:3])
 
 
+def companion(head: Head) -> bool:
+    """Labels: lines that name an episode and hold no messages."""
+    return bool(head.objects) and all("episode_id" in value and "messages" not in value for value in head.objects[:3])
+
+
 def _ours(value: dict[str, Any]) -> bool:
     messages = value.get("messages")
     if "id" not in value or not isinstance(messages, list) or not set(value) <= set(Transcript.model_fields):
@@ -46,4 +51,4 @@ def write(transcript: Transcript) -> bytes:
     return orjson.dumps(transcript.model_dump(mode="json", exclude_defaults=True)) + b"\n"
 
 
-READER = Reader("auditor", "auditor's own JSON Lines", 1, "raw", sniff, read)
+READER = Reader("auditor", "auditor's own JSON Lines", 1, "raw", sniff, read, companion=companion)

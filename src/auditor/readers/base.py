@@ -175,6 +175,13 @@ def integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def whole_number(text: str) -> int | None:
+    """The number that `text` is, white space aside; None for other text and for numbers beyond ten digits (no exit code is)."""
+    text = text.strip()
+    digits = text.removeprefix("-")
+    return int(text) if digits.isdecimal() and len(digits) <= 10 else None
+
+
 def unique_id(value: Any) -> str | None:
     """`value` if it is a UUID, so unique in the world and fit to be a transcript's id, else None."""
     try:

@@ -109,7 +109,7 @@ def _born(value: Any) -> int | None:
 def _seconds(value: Any) -> float | None:
     try:
         return datetime.fromisoformat(str(value)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return None
 
 

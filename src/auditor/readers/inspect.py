@@ -108,8 +108,13 @@ def _aside(sample: EvalSample, log: EvalLog, context: Context) -> Iterator[Trans
 def _transcript(sample: EvalSample, log: EvalLog, context: Context) -> Transcript:
     heard = _target(sample) or _main(sample)
     said = _Said(_exit_codes(sample), f"{heard.model} {log.eval.model}")
+    marked = any(chat.source == "input" for chat, _ in heard.messages)
+    before = ""
     for chat, origin in heard.messages:
-        said.take(chat, origin)
+        # A user turn right behind a tool's result, in a log that marks its input, is the scaffold's (token counts, say).
+        ours = marked and chat.role == "user" and chat.source is None and before == "tool" and origin == "main"
+        said.take(chat, "injected" if ours else origin)
+        before = chat.role
     if not said.messages:
         error = f", it ended with {sample.error.message[:200]}" if sample.error else ""
         raise ShapeError(f"no messages{error}")
@@ -275,11 +280,9 @@ def _exit_codes(sample: EvalSample) -> dict[str, int]:
 
 def _score(sample: EvalSample) -> tuple[float | None, bool | None, dict[str, Any]]:
     """The first scorer's value as a number; passed where that is 0 or 1; all scores as they are."""
-    scores = {
-        name: score.model_dump(mode="json", exclude_none=True, exclude={"history"})
-        for name, score in (sample.scores or {}).items()
-    }
-    first = next(iter(scores.values()), {}).get("value")
+    given = sample.scores or {}
+    scores: dict[str, Any] = {n: s.model_dump(mode="json", exclude_none=True, exclude={"history"}) for n, s in given.items()}
+    first: Any = next((entry.get("value") for entry in scores.values()), None)
     score = _GRADES.get(first) if isinstance(first, str) else number(first)
     return score, bool(score) if score in (0.0, 1.0) else None, scores
 

@@ -49,12 +49,14 @@ def _event(value: dict[str, Any]) -> bool:
 
 def companion(head: Head) -> bool:
     """`base_state.json`: the state of a conversation, without its events."""
-    return head.container == "document" and any(_state(value) for value in head.objects)
+    return head.container in ("lines", "document") and len(head.values) == 1 and any(_state(value) for value in head.objects)
 
 
 def _state(value: dict[str, Any]) -> bool:
     agent = value.get("agent")
-    return isinstance(agent, dict) and isinstance(agent.get("llm"), dict) and "workspace" in value and "kind" not in value
+    return (
+        isinstance(agent, dict) and isinstance(agent.get("llm"), dict) and "id" in value and not {"kind", "messages"} & set(value)
+    )
 
 
 def group(head: Head) -> bool:
