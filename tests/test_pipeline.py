@@ -84,7 +84,7 @@ def test_a_changed_rubric_redoes_only_its_own_verdicts(auditor, tmp_path):
     shutil.copytree(REPO / "rubrics", tmp_path / "rubrics")
     write(tmp_path / "logs.jsonl", [episode("red", *RED), episode("green", *GREEN)])
     auditor("scan", "logs.jsonl", "-o", "audit", "--rubrics", "rubrics")
-    before = {r: h for r, h in rows(tmp_path / "audit", "SELECT DISTINCT rubric, rubric_hash FROM verdicts")}
+    before = dict(rows(tmp_path / "audit", "SELECT DISTINCT rubric, rubric_hash FROM verdicts"))
     path = tmp_path / "rubrics" / "concealment.yaml"
     text = path.read_text()
     start = text.index("signals:\n") + len("signals:\n")

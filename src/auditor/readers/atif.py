@@ -9,7 +9,7 @@ import orjson
 
 from auditor.errors import ShapeError
 from auditor.readers.base import Context, Head, Reader, arguments_of, integer, listing, mapping, number, string, text_of
-from auditor.transcript import Message, Origin, ReasoningKind, ToolCall, Transcript, content_hash
+from auditor.transcript import Message, Origin, ToolCall, Transcript, content_hash
 
 _SOURCES = {"system", "user", "agent", "assistant", "environment", "tool"}
 _EXIT_MARKS = ("[The command completed with exit code ", "[Command finished with exit code ")
@@ -35,9 +35,8 @@ def read(value: Any, context: Context) -> Iterator[Transcript]:
     agent = mapping(record.get("agent") or {}, "agent")
     result = _result(context)
     messages: list[Message] = []
-    kinds: set[ReasoningKind] = set()
     for number_, step in enumerate(listing(record.get("steps"), "steps")):
-        messages.extend(_step(mapping(step, "step"), number_, kinds))
+        messages.extend(_step(mapping(step, "step"), number_))
     if not messages:
         raise ShapeError("a trajectory without steps")
     reward = mapping(mapping(result.get("verifier_result") or {}, "verifier_result").get("rewards") or {}, "rewards").get(
@@ -84,7 +83,7 @@ def _result(context: Context) -> dict[str, Any]:
     return {}
 
 
-def _step(step: dict[str, Any], index: int, kinds: set[ReasoningKind]) -> Iterator[Message]:
+def _step(step: dict[str, Any], index: int) -> Iterator[Message]:
     """A step as a message and the results of its calls. A result without a call id belongs to the only call, or to none."""
     source = string(step.get("source")) or string(step.get("role"))
     if source not in _SOURCES:
@@ -95,6 +94,7 @@ def _step(step: dict[str, Any], index: int, kinds: set[ReasoningKind]) -> Iterat
     if source not in ("agent", "assistant"):
         role = {"environment": "tool", "tool": "tool", "system": "system"}.get(source, "user")
         yield Message.model_validate({"role": role, "content": text, "timestamp": time, "origin": origin})
+        yield from _results(step, [], time, origin)
         return
     calls = [
         _call(mapping(c, "tool call"), f"step_{index}_{i}") for i, c in enumerate(listing(step.get("tool_calls"), "tool_calls"))
@@ -103,20 +103,18 @@ def _step(step: dict[str, Any], index: int, kinds: set[ReasoningKind]) -> Iterat
         calls = _spoken(text, f"step_{index}")
     reasoning = text_of(step.get("reasoning_content")) or None
     yield Message(role="assistant", content=text, reasoning=reasoning, tool_calls=tuple(calls), timestamp=time, origin=origin)
+    yield from _results(step, calls, time, origin)
+
+
+def _results(step: dict[str, Any], calls: list[ToolCall], time: str | None, origin: Origin) -> Iterator[Message]:
     observation = mapping(step.get("observation") or {}, "observation")
     results = listing(observation.get("results"), "observation.results")
     for i, given in enumerate(results):
         found = mapping(given, "result")
         content = text_of(found.get("content"))
         by_place = calls[i].id if i < len(calls) and len(results) == len(calls) else calls[0].id if len(calls) == 1 else None
-        yield Message(
-            role="tool",
-            content=content,
-            tool_call_id=string(found.get("source_call_id")) or by_place,
-            exit_code=_exit(content),
-            timestamp=time,
-            origin=origin,
-        )
+        call_id = string(found.get("source_call_id")) or by_place
+        yield Message(role="tool", content=content, tool_call_id=call_id, exit_code=_exit(content), timestamp=time, origin=origin)
 
 
 def _call(call: dict[str, Any], fallback: str) -> ToolCall:

@@ -145,7 +145,7 @@ def head(path: str) -> Head | None:
         length = int.from_bytes(data[26:28], "little")
         return Head(path, "zip", [], (data[30 : 30 + length].decode(errors="replace"),))
     if data[:4] == b"PAR1":
-        return Head(path, "parquet", [])
+        return Head(path, "parquet", [], _columns(path))
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     container = _container(text, whole=len(data) < SNIFF_BYTES)
     if container == "lines":
@@ -262,6 +262,18 @@ def parse(data: bytes) -> list[JsonValue]:
         raise ShapeError(f"broken JSON: {reason}") from None
     # Half of a surrogate pair (a string that JavaScript cut) is legal in JSON, but no text: it becomes "?".
     return cast(list[JsonValue], orjson.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")))
+
+
+def _columns(path: str) -> tuple[str, ...]:
+    """The column names of a Parquet file. InputError for one that is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_bytes(path) as stream:
+        try:
+            return tuple(pq.read_schema(stream).names)
+        except pa.ArrowException as error:
+            raise InputError(f"damaged Parquet: {' '.join(str(error).split())[:200]}") from None
 
 
 def rows(path: str) -> Iterator[JsonValue]:
