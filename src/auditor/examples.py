@@ -221,9 +221,10 @@ def _less(clause: Clause) -> Iterator[tuple[str, Clause]]:
             yield f"any {pattern!r}", clause.model_copy(update={"any": [p for p in clause.any if p != pattern]})
     for pattern in clause.not_:
         yield f"not {pattern!r}", clause.model_copy(update={"not_": [p for p in clause.not_ if p != pattern]})
-    for key in ("outcome", "area", "how"):
-        values = getattr(clause, key)
-        for value in values:
-            yield f"{key} {value}", clause.model_copy(update={key: [v for v in values if v != value]})
+    for value in clause.outcome:
+        yield f"outcome {value}", clause.model_copy(update={"outcome": [v for v in clause.outcome if v != value]})
+    for key in ("area", "how"):
+        if getattr(clause, key):
+            yield key, clause.model_copy(update={key: []})
     if clause.own is not None:
         yield "own", clause.model_copy(update={"own": None})

@@ -10,7 +10,7 @@ import orjson
 from auditor.readers.base import Context, Head, Reader
 from auditor.transcript import Transcript, content_hash
 
-_OWN = {"environment", "elicitation", "reasoning_kind", "checkpoint", "format", "epoch", "task", "model"}
+_OWN = {"environment", "elicitation", "reasoning_kind", "checkpoint", "format", "epoch", "task"}
 
 
 def sniff(head: Head) -> bool:
@@ -47,8 +47,12 @@ def read(raw: bytes, context: Context) -> Iterator[Transcript]:
 
 
 def write(transcript: Transcript) -> bytes:
-    """One line of JSON without what is empty; `read` gives the same transcript back."""
-    return orjson.dumps(transcript.model_dump(mode="json", exclude_defaults=True)) + b"\n"
+    """One line of JSON without what is empty; `read` gives the same transcript back.
+
+    `format` stands before the messages, so that a long line is known for ours by its beginning.
+    """
+    told = transcript.model_dump(mode="json", exclude_defaults=True)
+    return orjson.dumps({"id": transcript.id, "format": transcript.format, **told}) + b"\n"
 
 
 READER = Reader("auditor", "auditor's own JSON Lines", 1, "raw", sniff, read, companion=companion)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage
 
 MAX_DECLARED = 2 * 1024**3
-_BOMB = (200, 100 * 1024**2)
+BOMB = (200, 100 * 1024**2)
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _BUDGETS = ("token", "time", "working", "message", "cost", "turn")
 # How Inspect's own tool servers are called: their exit code is not the command's.
@@ -75,7 +75,7 @@ def _guard(stream: Any) -> None:
     if (declared := sum(member.file_size for member in members)) > MAX_DECLARED:
         raise InputError(f"a log that unpacks to {declared >> 20:,} MB; split it, at most {MAX_DECLARED >> 20:,} MB are read")
     for member in members:
-        if member.file_size > _BOMB[1] and member.file_size > _BOMB[0] * max(member.compress_size, 1):
+        if member.file_size > BOMB[1] and member.file_size > BOMB[0] * max(member.compress_size, 1):
             raise InputError(
                 f"{member.filename[:80]} unpacks to {member.file_size >> 20:,} MB, over 200 times its size: a zip bomb?"
             )
@@ -153,9 +153,8 @@ class _Heard(NamedTuple):
 
 
 def _main(sample: EvalSample) -> _Heard:
-    if sample.messages:
-        return _Heard([(m, "main") for m in sample.messages], None)
-    return _Heard([(m, "main") for m in _last([e for e in sample.events if e.event == "model"])], None)
+    given = sample.messages or _last([event for event in sample.events if event.event == "model"])
+    return _Heard([(m, "main") for m in given], None)
 
 
 def _target(sample: EvalSample) -> _Heard | None:
@@ -213,15 +212,11 @@ class _Said:
     def take(self, m: ChatMessage, origin: Origin) -> None:
         """Take one message; a tool that the server ran gives a call and a result."""
         parts = [m.content] if isinstance(m.content, str) else m.content
-        texts: list[str] = []
-        thoughts: list[str] = []
-        calls: list[ToolCall] = []
-        results: list[Message] = []
+        texts, thoughts = list[str](), list[str]()
+        calls, results = list[ToolCall](), list[Message]()
         for part in parts:
-            if isinstance(part, str):
-                texts.append(part)
-            elif part.type == "text":
-                texts.append(part.text)
+            if isinstance(part, str) or part.type == "text":
+                texts.append(part if isinstance(part, str) else part.text)
             elif part.type == "reasoning":
                 thoughts.append(self._thought(part))
             elif part.type == "tool_use":
