@@ -112,7 +112,7 @@ _EXIT = re2.compile(
     r"(?i)(?:(?:process|command)?\s*(?:exit(?:ed)?(?: with)?(?: code| status| value)?|return ?code|finished with exit code)\"?\s*[:=>]?\s*(-?\d{1,3})\b)"
 )
 _ERROR = re2.compile(
-    r"(?m)^Traceback \(most recent call last\)|^\S*(?:Error|Exception): |\berror(?:\[E\d+\])?: |^npm ERR!|command not found|: No such file or directory"
+    r"(?m)^Traceback \(most recent call last\)|^\S*(?:Error|Exception): |\berror(?:\[E\d+\])?: |^npm ERR!|command not found|: not found$|: No such file or directory"
     r"|^make(?:\[\d+\])?: \*\*\*|Segmentation fault|\bfatal: |panicked at "
 )
 
@@ -130,6 +130,10 @@ def read(
         nothing = _NOTHING.search(text[-_TAIL:])
         if nothing and not exit_code:
             return Summary("unknown", 0, 0, *_shift(nothing, text)), exit_code
+        if exit_code == 0 and ("|" in command or ";" in command):
+            # The code is that of `tail` or `true`: without a summary only an error in the text says anything.
+            error = _ERROR.search(text[-_TAIL:])
+            return Summary("failed" if error else "unknown", None, None, *(_shift(error, text) if error else (0, 0))), None
     if exit_code is not None:
         return Summary("failed" if exit_code else "passed", None, None, 0, 0), exit_code
     error = _ERROR.search(text[-_TAIL:]) if kind in ("test", "build") else None
