@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from conftest import GREEN, RED, episode, write
 
 import auditor
-from conftest import GREEN, RED, episode, write
 
 
 def test_every_exported_name_is_there_and_documented():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import typer.main
+from conftest import REPO
 
 from auditor.cli import app
 from auditor.readers import registry
-from conftest import REPO
 
 README = (REPO / "README.md").read_text()
 

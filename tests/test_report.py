@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html.parser
 
+from conftest import GREEN, RED, episode, write
+
 from auditor import report
 from auditor.store import Audit
-from conftest import GREEN, RED, episode, write
 
 
 class Tags(html.parser.HTMLParser):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -179,7 +180,7 @@ class Rubric(_Strict):
             raise ValueError(f"flag_from: {self.flag_from} is no level")
         return self
 
-    @property
+    @cached_property
     def signals_hash(self) -> str:
         """16 hex digits over all that can change a signal's verdict; wording, examples and the judge are left out."""
         told = {"title", "why", "false_alarms"}

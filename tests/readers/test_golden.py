@@ -6,10 +6,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+from conftest import LOGS
 
 from auditor.errors import InputError
 from auditor.readers import Reject, Unit, companion, files, read, sniff
-from conftest import LOGS
 
 GOLDEN = {
     path: summary

@@ -72,3 +72,10 @@ def test_a_damaged_parquet_is_set_aside(tmp_path):
     transcripts, rejects = read(tmp_path / "a.parquet")
     assert transcripts == []
     assert "damaged Parquet" in rejects[0].reason
+
+
+def test_a_tree_that_goes_round_in_a_circle_ends(tmp_path):
+    (row,) = rows("malt.json")
+    row["nodes"][4]["parent_node_id"] = 4
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    assert one(tmp_path / "a.json").messages[4].tool_call_id is None

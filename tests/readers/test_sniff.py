@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from conftest import LOGS
+from test_golden import GOLDEN
 
 from auditor.errors import UnknownFormat
 from auditor.readers import files, registry, sniff
-from conftest import LOGS
-from test_golden import GOLDEN
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import re2
 
 from auditor.ledger.facts import RunKind
@@ -50,7 +52,16 @@ _LINT = re2.compile(
     r"^(?:npx\s+|python[\d.]*\s+-m\s+)?(?:ruff|mypy|flake8|pylint|black|isort|eslint|prettier|pyright|stylelint|shellcheck|golangci-lint|rubocop|cargo (?:clippy|fmt)|gofmt|go fmt|pre-commit|(?:npm|yarn|pnpm) (?:run )?lint)\b"
 )
 _HEREDOC = re2.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
-_SPLIT = re2.compile(r"&&|\|\||[;\n|]|(?:^|\s)(?:bash|sh)\s+-l?c\s+[\"']")
+_PREFIX_WORDS = frozenset(
+    "sudo time nice nohup exec command env xvfb-run poetry pipenv uv pdm hatch rye bundle conda coverage docker docker-compose timeout ( {".split()
+)
+_BUILD_WORDS = frozenset(
+    "make gmake cmake ninja gcc g++ clang clang++ cc javac tsc npx rustc nvcc bazel docker cargo go mvn mvnw gradle gradlew npm yarn pnpm bun python python3".split()
+)
+_LINT_WORDS = frozenset(
+    "ruff mypy flake8 pylint black isort eslint prettier pyright stylelint shellcheck golangci-lint rubocop cargo gofmt go pre-commit npm npx yarn pnpm python python3".split()
+)
+_MAX_COMMAND = 20_000
 
 
 def command_of(call: ToolCall) -> str | None:
@@ -75,11 +86,20 @@ def segments(command: str) -> list[str]:
     """The simple commands of a shell line, without here-document bodies and without prefixes such as `timeout 60`."""
     if "<<" in command:
         command = _without_bodies(command)
+    text = command[:_MAX_COMMAND].replace("&&", "\n").replace("|", "\n").replace(";", "\n")
     found = []
-    for part in _SPLIT.split(command[:20_000]):
-        part = part.strip() if part else ""
-        if part and not part.startswith("#"):
-            found.append(_PREFIX.sub("", part + " ").strip())
+    for part in text.split("\n"):
+        part = part.strip()
+        if not part or part[0] == "#":
+            continue
+        word = part.split(None, 1)[0]
+        if word in _PREFIX_WORDS or "=" in word or part[0] in "({":
+            part = _PREFIX.sub("", part + " ").strip()
+            word = part.split(None, 1)[0] if part else ""
+        if word.endswith("sh") and " -" in part and (word in ("bash", "sh", "zsh")) and "c " in part:
+            part = part.partition("c ")[2].strip("\"' ")
+        if part:
+            found.append(part)
     return found
 
 
@@ -98,11 +118,19 @@ def _without_bodies(command: str) -> str:
     return "\n".join(kept)
 
 
+@lru_cache(maxsize=4096)
 def kind_of(command: str) -> RunKind:
     """The most test-like kind among the simple commands of a shell line."""
     parts = segments(command)
-    if any(hint in command for hint in _HINTS) and any(_TEST.search(p) and not _NO_RUN.search(p) for p in parts):
-        return "test"
-    if any(_BUILD.search(p) for p in parts):
-        return "build"
-    return "lint" if any(_LINT.search(p) for p in parts) else "other"
+    if any(hint in command for hint in _HINTS):
+        for part in parts:
+            if _TEST.search(part) and not _NO_RUN.search(part):
+                return "test"
+    words = [part.split(None, 1)[0].rpartition("/")[2] for part in parts]
+    for word, part in zip(words, parts, strict=True):
+        if word in _BUILD_WORDS and _BUILD.search(part):
+            return "build"
+    for word, part in zip(words, parts, strict=True):
+        if word in _LINT_WORDS and _LINT.search(part):
+            return "lint"
+    return "other"

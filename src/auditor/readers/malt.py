@@ -150,9 +150,11 @@ def _messages(nodes: list[_Node], main: set[str]) -> list[Message]:
             update["tool_calls"] = (call({**given, "id": calls[node.key]}),)
         if role == "tool":
             at = node.parent
-            while at is not None and at not in calls:
+            seen: set[str] = set()  # a forged tree may go round in a circle
+            while at is not None and at not in calls and at not in seen:
+                seen.add(at)
                 at = parents.get(at)
-            update["tool_call_id"] = calls[at] if at is not None else None
+            update["tool_call_id"] = calls.get(at) if at is not None else None
         origin = "main" if node.key in main else "rewound"
         made.append(
             Message.model_validate(
@@ -196,5 +198,10 @@ READER = Reader(
     "record",
     sniff,
     read,
-    ignores=("nodes[].branch_id", "nodes[].node_data.metadata.*", "nodes[].node_data.source_generation_index"),
+    ignores=(
+        "nodes[].branch_id",
+        "samples[].output[][].content[].type",
+        "nodes[].node_data.metadata.*",
+        "nodes[].node_data.source_generation_index",
+    ),
 )

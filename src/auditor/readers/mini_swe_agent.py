@@ -202,7 +202,8 @@ READER = Reader(
     read,
     ignores=(
         "info.config.agent.*", "info.config.agent_type", "info.config.model_type", "info.config.environment_type",
-        "info.config.model.*", "messages[].extra.*", "messages[].tool_calls[].type", "messages[].tool_calls[].index",
-        "messages[].provider_specific_fields.*",
+        "info.config.model.*", "messages[].extra.response.*", "messages[].extra.actions.*", "messages[].extra.cost", "messages[].extra.submission", "messages[].extra.exception_info", "messages[].extra.raw_output", "messages[].tool_calls[].type", "messages[].tool_calls[].index",
+        "messages[].provider_specific_fields.*", "messages[].id", "messages[].output[].encrypted_content",
+        "messages[].content[].type", "messages[].output[].content[].type", "messages[].output[].summary[].type",
     ),
 )  # fmt: skip

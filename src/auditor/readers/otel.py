@@ -221,4 +221,17 @@ def _ended(said: list[Message], reasons: str) -> Ended | None:
     return "final report" if said[-1].role == "assistant" and not said[-1].tool_calls else "cut off"
 
 
-READER = Reader("otel", "OpenTelemetry GenAI and OpenInference spans (OTLP JSON, JSON, JSON Lines)", 1, "session", sniff, read)
+_SPANS = "resourceSpans[].scopeSpans[].spans[]"
+
+READER = Reader(
+    "otel",
+    "OpenTelemetry GenAI and OpenInference spans (OTLP JSON, JSON, JSON Lines)",
+    1,
+    "session",
+    sniff,
+    read,
+    ignores=(
+        "resourceSpans[].resource.*", "resourceSpans[].scopeSpans[].scope.*", f"{_SPANS}.name", f"{_SPANS}.spanId",
+        f"{_SPANS}.parentSpanId", f"{_SPANS}.endTimeUnixNano", f"{_SPANS}.events[].timeUnixNano",
+    ),
+)  # fmt: skip

@@ -231,4 +231,15 @@ def _ended(main: list[Message]) -> Ended | None:
     return "final report" if main[-1].role == "assistant" and not main[-1].tool_calls else "cut off"
 
 
-READER = Reader("petri", "Petri audits and Bloom rollouts (JSON)", 1, "record", sniff, read)
+READER = Reader(
+    "petri",
+    "Petri audits and Bloom rollouts (JSON)",
+    1,
+    "record",
+    sniff,
+    read,
+    ignores=(
+        "events[].id", "events[].edit.message.id", "events[].edit.message.tool_calls[].type", "events[].edit.message.error.type",
+        "events[].edit.message.content[].type", "events[].tool.*", "events[].info.*",
+    ),
+)  # fmt: skip

@@ -159,7 +159,8 @@ class _Run:
         made = message({"role": "assistant", "content": item.get("content"), "tool_calls": item.get("tool_calls")})
         text = made.content.strip()
         if not made.tool_calls and action:
-            text = thought
+            before, block, after = text.partition(f"```\n{action}\n```")
+            text = (before.rstrip() + after).strip() if block else thought
             made = made.model_copy(update={"tool_calls": (_call(action, f"action-{len(self.messages)}"),)})
         self._waiting = [call.id for call in made.tool_calls if call.id]
         self.messages.append(made.model_copy(update={"content": text, "reasoning": self._reasoning(item)}))
@@ -216,7 +217,7 @@ READER = Reader(
     sniff,
     read,
     ignores=(
-        "replay_config.*", "trajectory[].*", "history[].agent", "history[].message_type", "history[].tool_calls[].type",
+        "replay_config.*", "trajectory[].*", "history[].agent", "history[].message_type", "history[].tool_calls[].type", "history[].content[].type",
         "history[].thinking_blocks[].signature", "history[].cache_control.*", "history[].action", "history[].thought",
     ),
 )  # fmt: skip

@@ -69,4 +69,4 @@ def _ended(messages: tuple[Message, ...]) -> Ended | None:
     return "cut off" if last.tool_calls else None
 
 
-READER = Reader("tau_bench", "tau-bench results (JSON)", 1, "record", sniff, read)
+READER = Reader("tau_bench", "tau-bench results (JSON)", 1, "record", sniff, read, ignores=("traj[].tool_calls[].type",))
