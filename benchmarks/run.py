@@ -51,14 +51,22 @@ def main(megabytes: int, large: int) -> None:
         best = {name: min(t for t, _ in runs) for name, runs in (("floor", floor), ("one", one), ("two", two))}
         print(f"| {megabytes} MB of canonical JSON Lines | MB/s | ratio | peak MB a process |")
         print("|---|---:|---:|---:|")
-        print(f"| floor: orjson + one RE2 Set a channel, one core | {megabytes / best['floor']:.0f} | 1.00 of the floor | {max(m for _, m in floor)} |")
-        print(f"| `auditor scan --jobs 1`, store included | {megabytes / best['one']:.0f} | {best['floor'] / best['one']:.2f} of the floor | {max(m for _, m in one)} |")
-        print(f"| `auditor scan --jobs 2` | {megabytes / best['two']:.0f} | {best['one'] / best['two']:.2f} of one job | {max(m for _, m in two)} |")
+        print(
+            f"| floor: orjson + one RE2 Set a channel, one core | {megabytes / best['floor']:.0f} | 1.00 of the floor | {max(m for _, m in floor)} |"
+        )
+        print(
+            f"| `auditor scan --jobs 1`, store included | {megabytes / best['one']:.0f} | {best['floor'] / best['one']:.2f} of the floor | {max(m for _, m in one)} |"
+        )
+        print(
+            f"| `auditor scan --jobs 2` | {megabytes / best['two']:.0f} | {best['one'] / best['two']:.2f} of one job | {max(m for _, m in two)} |"
+        )
         if large:
             os.unlink(path)
             subprocess.run([sys.executable, str(HERE / "make_logs.py"), str(large), path], check=True)
             seconds, peak = scan(path, 2)
-            print(f"| `auditor scan --jobs 2` on {large} MB | {large / seconds:.0f} | {peak / max(m for _, m in two):.2f} of the memory | {peak} |")
+            print(
+                f"| `auditor scan --jobs 2` on {large} MB | {large / seconds:.0f} | {peak / max(m for _, m in two):.2f} of the memory | {peak} |"
+            )
 
 
 if __name__ == "__main__":

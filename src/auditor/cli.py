@@ -169,7 +169,7 @@ def report(
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Write report.html and report.md: per model what was found, k/n with intervals, and the words that show it."""
-    from auditor import query, report, show
+    from auditor import report
     from auditor.store import Audit
 
     opened = Audit.open(audit)
@@ -178,9 +178,6 @@ def report(
     written = report.save(data, target)
     if fmt is Format.JSON:
         _json(data)
-    else:
-        for table in show.summary_tables(query.connect(opened)):
-            _out().print(table, "")
     _say("wrote " + " and ".join(written))
 
 

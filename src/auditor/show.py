@@ -57,14 +57,14 @@ def summary_tables(con: Any) -> list[Table]:
         for r in rates.rates(con)
     ]
     columns: tuple[str, ...] = ("model", "episodes", "rubric", "tier", "k/n", "rate", "95% Wilson", "not known")
-    found = [table("Candidates by signals (no judge: not verdicts)", columns, rows, right=("episodes", "k/n", "rate"))]
+    found = [table("Candidates, by signals (not verdicts)", columns, rows, right=("episodes", "k/n", "rate"))]
     asked: list[tuple[Any, ...]] = []
     for a in rates.admissions(con):
         for name in a.counts:
             k, n, interval = a.rate(name)
             asked.append((a.model, "candidate", name, f"{k}/{n}", rates.percent(k / n), _range(interval, n)))
     columns = ("model", "tier", "answer", "k/n", "rate", "95% Wilson")
-    title = "Asked directly inside the log: what they answered (class proposed by signals)"
+    title = "Asked directly inside the log, by signals"
     found.append(table(title, columns, asked or [("no user asked about conduct", "", "", "", "", "")], right=("k/n", "rate")))
     return found
 
