@@ -64,9 +64,8 @@ def test_shells():
         ("tests/test_a.py", "replace", "test", False, "new", "old")
     ]
     assert edits(act("bash", command="rm -rf tests/test_a.py")) == [("tests/test_a.py", "delete", "test", False, "", "")]
-    assert edits(act("bash", command="echo 'exit 0' >> run_tests.sh")) == [
-        ("run_tests.sh", "create", "harness", True, "'exit 0'", "")
-    ]
+    (appended,) = edits(act("bash", command="echo 'exit 0' >> run_tests.sh"))
+    assert (appended[0], appended[1], appended[2], appended[4]) == ("run_tests.sh", "patch", "harness", "exit 0")
 
 
 def test_code_that_is_only_shown_counts_and_output_does_not():

@@ -1,4 +1,4 @@
-"""Edits: the text that the model put into files and took out of them, as lenses on what it wrote.
+"""Edits of a tool call: the text that the model put into files and took out of them.
 
 Editors are known by their arguments (old and new text, or a path and a content), not by their tools' names.
 """
@@ -6,13 +6,13 @@ Editors are known by their arguments (old and new text, or a path and a content)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
-
-import re2
+from typing import Any
 
 from auditor.ledger import diffs
-from auditor.ledger.commands import command_of
-from auditor.ledger.facts import How
+from auditor.ledger.commands import EDITOR_COMMANDS, command_of
+from auditor.ledger.found import Found, of_diff
+from auditor.ledger.places import Place, place_of, places
+from auditor.ledger.writes import of_shell
 from auditor.transcript import ToolCall
 
 _PATHS = (
@@ -23,200 +23,224 @@ _PATHS = (
     "file",
     "target_file",
     "filepath",
+    "filePath",
     "absolute_path",
+    "AbsolutePath",
+    "TargetFile",
     "notebook_path",
     "relative_path",
+    "relative_workspace_path",
+    "uri",
 )
-_OLD = ("old_string", "old_str", "old_text", "old", "search", "old_content", "find", "target")
-_NEW = ("new_string", "new_str", "new_text", "new", "replace", "new_content", "replacement", "new_source", "replace_with")
-_WHOLE = ("content", "file_text", "contents", "text", "file_content", "body")
-_WRITERS = ("write", "create", "save", "new_file", "insert", "append", "str_replace", "edit")
-_HEREDOC = re2.compile(
-    r"(?:(?:cat|tee)\b[^\n<]*?(?:>>?\s*|tee\s+(?:-a\s+)?)([^\s<>|;&\"']+|\"[^\"\n]+\"|'[^'\n]+')?[^\n<]*)?<<-?\s*[\"']?(\w+)[\"']?([^\n]*)\n"
+_OLD = (
+    "old_string",
+    "old_str",
+    "old_text",
+    "oldString",
+    "oldText",
+    "old",
+    "search",
+    "old_content",
+    "find",
+    "target",
+    "old_code",
+    "search_text",
+    "original",
+    "TargetContent",
 )
-_TARGET = re2.compile(r">>?\s*([^\s<>|;&\"']+|\"[^\"\n]+\"|'[^'\n]+')")
-_ECHO = re2.compile(r"\b(?:echo|printf)\s+(?:-\w+\s+)*([^\n>|;]+?)\s*>>?\s*([^\s|;&]+)")
-_SED = re2.compile(r"\bsed\s+(?:-\w+\s+)*-i\S*\s+(?:-\w\s+)*('[^'\n]*'|\"[^\"\n]*\")((?:\s+[^\s|;&<>]+)+)")
-_REMOVE = re2.compile(r"(?:^|[;&|\n]\s*)(?:sudo\s+)?(?:git\s+)?(?:rm|unlink|shred)\s+((?:-\S+\s+)*)([^\n;&|]+)")
-_WINDOW = re2.compile(r"(?m)^edit\s+(?:\d+:\d+|\S+)\n")
-_FENCE = re2.compile(r"(?m)^[ \t]*```([\w+#.-]*)[^\n]*\n")
-# Fenced blocks in these are no code that the model hands in.
-_PROSE_FENCES = frozenset(
-    (
-        "bash",
-        "sh",
-        "shell",
-        "console",
-        "text",
-        "txt",
-        "output",
-        "log",
-        "json",
-        "yaml",
-        "yml",
-        "toml",
-        "csv",
-        "markdown",
-        "md",
-        "mermaid",
-        "zsh",
-        "plaintext",
-        "xml",
-        "html",
-    )
+_NEW = (
+    "new_string",
+    "new_str",
+    "new_text",
+    "newString",
+    "newText",
+    "new",
+    "replace",
+    "new_content",
+    "replacement",
+    "new_source",
+    "replace_with",
+    "new_code",
+    "replace_text",
+    "updated",
+    "insert_text",
+    "code_edit",
+    "ReplacementContent",
 )
-_FIRST_COMMENT = re2.compile(r"^\s*(?:#|//|--|/\*)\s*([\w./-]+\.\w{1,5})\s*(?:\*/)?\s*\n")
-
-
-class Found(NamedTuple):
-    """One edit before its path is judged; spans are in the text it was found in."""
-
-    path: str | None
-    how: How
-    added: diffs.Spans
-    removed: diffs.Spans
-    created: bool = False
+_WHOLE = ("content", "file_text", "contents", "text", "file_content", "body", "data", "code", "CodeContent")
+_LISTS = ("edits", "changes", "replacements", "operations", "ReplacementChunks", "updates")
+_WRITERS = (
+    "write",
+    "create",
+    "save",
+    "new_file",
+    "insert",
+    "append",
+    "str_replace",
+    "edit",
+    "replace",
+    "update",
+    "put",
+    "notebook",
+)
+_READERS = (
+    "read",
+    "view",
+    "search",
+    "grep",
+    "list",
+    "find",
+    "glob",
+    "open",
+    "get",
+    "fetch",
+    "browser",
+    "download",
+    "send",
+    "message",
+    "todo",
+    "think",
+    "task",
+    "plan",
+    "memory",
+    "comment",
+)
+# How `command_of` writes code that is no shell.
+_HEAD = "python - <<CODE\n"
+_KEYS = frozenset((*_PATHS, *_OLD, *_NEW, *_WHOLE, *_LISTS))
+_SHELL_KEYS = frozenset(("command", "cmd", "script", "commands", "keystrokes", "code", "input"))
 
 
 def of_call(call: ToolCall) -> Iterator[Found]:
-    """The edits of one tool call; spans are in `call.text`."""
-    at = len(call.name) + 1
-    places: dict[str, tuple[int, str]] = {}
-    for key, value in call.arguments.items():
-        start = at + len(key) + 2
-        shown = value if isinstance(value, str) else call_text(value)
-        places[key] = (start, shown)
-        at = start + len(shown) + 1
-    for start, text in places.values():
-        if diffs.looks_like_diff(text):
-            found = list(of_diff(text, start))
-            if found:
-                yield from found
-                return
-    path = next((places[k][1] for k in _PATHS if k in places), None)
-    old = next((places[k] for k in _OLD if k in places), None)
-    new = next((places[k] for k in _NEW if k in places), None)
-    if path is not None and new is not None:
-        yield Found(path, "replace", [_span(new)], [_span(old)] if old else [])
-        return
-    if path is not None and isinstance(call.arguments.get("edits"), list):
-        yield Found(path, "replace", [_span(places["edits"])], [])
-        return
-    whole = next((places[k] for k in _WHOLE if k in places), None)
-    if (
-        path is not None
-        and whole is not None
-        and any(word in call.name.lower() or word == call.arguments.get("command") for word in _WRITERS)
-    ):
-        yield Found(path, "create", [_span(whole)], [], created=True)
-        return
-    if path is not None and "delete" in call.name.lower():
-        yield Found(path, "delete", [], [])
-        return
-    command = command_of(call)
-    if command is None:
-        return
-    for start, text in places.values():
-        if text and (text == command or command.find(text) >= 0):
-            yield from of_shell(text, start)
-            return
-
-
-def call_text(value: object) -> str:
-    """A value that is no string, as `ToolCall.text` writes it."""
-    import orjson
-
-    return orjson.dumps(value).decode()
-
-
-def of_shell(command: str, base: int) -> Iterator[Found]:
-    """The edits that a shell command makes; spans are moved by `base`."""
-    if "<<" in command:
-        yield from _heredocs(command, base)
-    if command.startswith("edit ") or "\nedit " in command:
-        for mark in _WINDOW.finditer(command):
-            end = command.find("end_of_edit", mark.end())
-            yield Found(None, "replace", [(base + mark.end(), base + (end if end >= 0 else len(command)))], [])
-    if "sed " in command and "-i" in command:
-        for mark in _SED.finditer(command):
-            start, end = mark.span(1)
-            added, removed = _sed(command, start + 1, end - 1)
-            for path in mark.group(2).split():
-                yield Found(path.strip("'\""), "replace", [_moved(s, base) for s in added], [_moved(s, base) for s in removed])
-    if ">" in command and ("echo" in command or "printf" in command):
-        for mark in _ECHO.finditer(command):
-            yield Found(mark.group(2).strip("'\""), "create", [_moved(mark.span(1), base)], [], created=True)
-    if "rm " in command or "unlink " in command or "shred " in command:
-        for mark in _REMOVE.finditer(command):
-            for path in mark.group(2).split():
-                if not path.startswith(("-", ">", "2>", "<", "#", "--")):
-                    yield Found(path.strip("'\""), "delete", [], [])
-
-
-def _heredocs(command: str, base: int) -> Iterator[Found]:
-    at = 0
-    while (mark := _HEREDOC.search(command, at)) is not None:
-        word, start = mark.group(2), mark.end()
-        end = command.find(f"\n{word}", start - 1)
-        stop = end + 1 if end >= 0 else len(command)
-        target = mark.group(1)
-        if target is None:
-            line = command[command.rfind("\n", 0, mark.start()) + 1 : start]
-            aim = _TARGET.search(line)
-            target = aim.group(1) if aim else None
-        yield Found(target.strip("'\"") if target else None, "create", [(base + start, base + stop)], [], target is not None)
-        at = stop + len(word)
-        if end < 0:
-            return
-
-
-def _sed(command: str, start: int, end: int) -> tuple[diffs.Spans, diffs.Spans]:
-    script = command[start:end]
-    if len(script) > 2 and script[0] == "s":
-        cut = script.split(script[1])
-        if len(cut) >= 4:
-            old = start + 2
-            new = old + len(cut[1]) + 1
-            return [(new, new + len(cut[2]))], [(old, old + len(cut[1]))]
-    return [(start, end)], []
-
-
-def of_diff(text: str, base: int) -> Iterator[Found]:
-    """The edits of the diffs in a text; spans are moved by `base`."""
-    for file in diffs.parse(text):
-        if file.added or file.removed or file.deleted:
-            how: How = "delete" if file.deleted else "patch"
-            yield Found(
-                file.path, how, [_moved(s, base) for s in file.added], [_moved(s, base) for s in file.removed], file.created
-            )
-
-
-def of_prose(text: str) -> Iterator[Found]:
-    """Diffs and code blocks that stand in what the model says."""
-    if diffs.looks_like_diff(text):
-        found = list(of_diff(text, 0))
+    """The edits of one tool call; spans are in `call.text`, or in the lens that the edit carries."""
+    arguments = call.arguments
+    keys = arguments.keys()
+    editor = not _KEYS.isdisjoint(keys)
+    if editor or _SHELL_KEYS.isdisjoint(keys):
+        name = call.name.lower()
+        path = next((value for key in _PATHS if isinstance(value := arguments.get(key), str)), None)
+        found = list(_by_editor(call, name, path)) if editor else []
+        if not found and (path is None or "patch" in name or "diff" in name):
+            found = list(_by_diff(call))
         if found:
             yield from found
             return
-    if "```" not in text:
+    if _SHELL_KEYS.isdisjoint(keys):
         return
-    marks = list(_FENCE.finditer(text))
-    at = 0
-    for mark in marks:
-        if mark.start() < at:
+    command = command_of(call)
+    if command is None:
+        if not editor:
+            yield from _by_diff(call)
+        return
+    for key in ("command", "cmd", "script", "commands", "keystrokes", "code", "input"):
+        if key in arguments:
+            yield from _by_shell(call, key, arguments[key])
+            return
+
+
+def _by_shell(call: ToolCall, key: str, value: Any) -> Iterator[Found]:
+    if isinstance(value, str):
+        if value in EDITOR_COMMANDS:
+            return
+        base = place_of(call, key)
+        if key in ("code", "input") and "python" in call.name.lower():
+            yield from of_shell(f"{_HEAD}{value}\nCODE", base - len(_HEAD))
+        else:
+            yield from of_shell(value, base)
+        return
+    if not isinstance(value, list):
+        return
+    parts = list(places(call, key))
+    if len(parts) >= 3 and parts[1].text.startswith("-"):
+        yield from of_shell(parts[2].text, 0, parts[2].lens())
+    elif len(parts) == 2 and "patch" in parts[0].text:
+        yield from of_diff(parts[1].text, 0, parts[1].lens())
+    else:
+        for part in parts if any(" " in p.text for p in parts) else ():
+            yield from of_shell(part.text, 0, part.lens())
+
+
+def _by_editor(call: ToolCall, name: str, path: str | None) -> Iterator[Found]:
+    arguments = call.arguments
+    command = arguments.get("command")
+    if command == "view" or (path is not None and path.endswith((".patch", ".diff")) and _diff_inside(arguments)):
+        return
+    new = next((key for key in _NEW if isinstance(arguments.get(key), str)), None)
+    old = next((key for key in _OLD if isinstance(arguments.get(key), str)), None)
+    if command == "create":
+        new = old = None
+    if (
+        new is not None
+        and (path is not None or old is not None)
+        and (old is not None or not any(word in name for word in _READERS))
+    ):
+        created = path is not None and old is not None and not arguments[old]
+        yield Found(
+            path,
+            "create" if created else "replace",
+            _whole(call, new),
+            _whole(call, old) if old else [],
+            created,
+            opened=path is None,
+        )
+        return
+    for key in _LISTS:
+        if isinstance(arguments.get(key), list):
+            yield from _by_list(call, key, path)
+            return
+    whole = next((key for key in _WHOLE if isinstance(arguments.get(key), str)), None)
+    writes = any(word in name for word in _WRITERS) or command in ("create", "insert")
+    if whole is not None and writes and (path is not None or name == "insert"):
+        yield Found(
+            path,
+            "create" if path is not None and command != "insert" else "replace",
+            _whole(call, whole),
+            [],
+            path is not None,
+            opened=path is None,
+        )
+    elif path is not None and whole is None and ("delete" in name or "remove" in name or command == "delete"):
+        yield Found(path, "delete")
+    elif path is not None and whole is None and (name == "create" or name.startswith(("create_file", "new_file"))):
+        yield Found(path, "create", created=True, opened=name == "create")
+
+
+def _by_list(call: ToolCall, key: str, path: str | None) -> Iterator[Found]:
+    """One edit for each pair of old and new text in a list of edits."""
+    groups: dict[str, dict[str, Place]] = {}
+    for place in places(call, key):
+        group, _, name = place.key.rpartition(".")
+        groups.setdefault(group, {})[name] = place
+    for pair in groups.values():
+        new = next((pair[k] for k in (*_NEW, *_WHOLE) if k in pair), None)
+        old = next((pair[k] for k in _OLD if k in pair), None)
+        own = next((pair[k].text for k in _PATHS if k in pair), path)
+        if new is None or own is None:
             continue
-        end = text.find("```", mark.end())
-        stop = end if end >= 0 else len(text)
-        at = stop + 3
-        if mark.group(1).lower() not in _PROSE_FENCES:
-            head = text[mark.end() : min(stop, mark.end() + 200)]
-            named = _FIRST_COMMENT.search(head)
-            yield Found(named.group(1) if named else None, "shown", [(mark.end(), stop)], [])
+        created = old is not None and not old.text and len(groups) == 1
+        # Both texts of a pair are cut from one lens: the new one, then the old one.
+        source, split = new.joined(old)
+        size = len(source.text)
+        yield Found(
+            own, "create" if created else "replace", [(0, split)], [(split, size)] if size > split else [], created, source
+        )
 
 
-def _span(place: tuple[int, str]) -> tuple[int, int]:
-    return place[0], place[0] + len(place[1])
+def _by_diff(call: ToolCall) -> Iterator[Found]:
+    for key, value in call.arguments.items():
+        if isinstance(value, str):
+            if len(value) > 20 and diffs.looks_like_diff(value):
+                yield from of_diff(value, place_of(call, key))
+        elif isinstance(value, (list, dict)):
+            for place in places(call, key):
+                if len(place.text) > 20 and diffs.looks_like_diff(place.text):
+                    yield from of_diff(place.text, 0, place.lens())
 
 
-def _moved(span: tuple[int, int], base: int) -> tuple[int, int]:
-    return span[0] + base, span[1] + base
+def _diff_inside(arguments: dict[str, Any]) -> bool:
+    return any(isinstance(arguments.get(key), str) and diffs.looks_like_diff(arguments[key]) for key in _WHOLE)
+
+
+def _whole(call: ToolCall, key: str) -> diffs.Spans:
+    start = place_of(call, key)
+    return [(start, start + len(str(call.arguments[key])))]
