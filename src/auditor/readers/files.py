@@ -93,8 +93,9 @@ def _expand_url(url: str) -> Iterator[Found]:
     try:
         fs, path = fsspec.core.url_to_fs(url)
         listed = fs.find(path, detail=True) if not fs.isfile(path) and "*" not in path else fs.glob(path, detail=True)
-    except (ImportError, ValueError, OSError) as error:
-        raise InputError(f"{url}: {error}; for s3:// install 'auditor[s3]'") from error
+    except Exception as error:  # noqa: BLE001  # every backend has errors of its own (credentials, DNS, a missing package)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{url}: {reason}; see the backend's own settings (for s3://: pip install 'auditor[s3]')") from error
     for name, info in sorted(listed.items()):
         if info.get("type") == "file":
             stamp = next((str(info[k]) for k in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(k)), "")
