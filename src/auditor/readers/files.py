@@ -93,7 +93,7 @@ def _expand_url(url: str) -> Iterator[Found]:
     try:
         fs, path = fsspec.core.url_to_fs(url)
         listed = fs.find(path, detail=True) if not fs.isfile(path) and "*" not in path else fs.glob(path, detail=True)
-    except Exception as error:  # noqa: BLE001  # every backend has errors of its own (credentials, DNS, a missing package)
+    except Exception as error:  # every backend has errors of its own (credentials, DNS, a missing package)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{url}: {reason}; see the backend's own settings (for s3://: pip install 'auditor[s3]')") from error
     for name, info in sorted(listed.items()):
