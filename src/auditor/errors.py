@@ -7,7 +7,8 @@ AuditorError                 exit code 2
 │   └── MissingExtra         an optional package is needed for this file
 ├── RubricError              a rubric that cannot be used: file, rubric, signal, key
 ├── StoreError               the audit directory cannot be read or written
-└── QueryError               a question to an audit that cannot be answered
+├── QueryError               a question to an audit that cannot be answered
+└── ServerError              a model server that cannot be used: key, name, address, quota
 """
 
 from __future__ import annotations
@@ -46,3 +47,7 @@ class StoreError(AuditorError):
 
 class QueryError(AuditorError):
     """A question to an audit that cannot be answered."""
+
+
+class ServerError(AuditorError):
+    """A model server that cannot be used."""

@@ -22,15 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from auditor import asked as asking
-from auditor import plan, readers, store
+from auditor import plan, store
 from auditor.errors import AuditorError, StoreError
 from auditor.join import Join
+from auditor.judging import Judging, Stage
 from auditor.ledger import build as build_ledger
-from auditor.plan import COMPANION, REJECT, Options, Task
+from auditor.plan import Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
 from auditor.readers.auditor import write as write_line
-from auditor.readers.base import Reader, Reject
+from auditor.readers.base import Reject
 from auditor.rubric import Rubric, load_all
 from auditor.signals import Scanner
 from auditor.store import Audit, Commit
@@ -39,16 +40,19 @@ from auditor.transcript import Transcript, content_hash, pieces
 
 @dataclass
 class Progress:
-    """Counts so far, for whoever watches: `counts` has episodes, rejects, bytes and shards."""
+    """Counts so far, for whoever watches: `counts` has episodes, rejects, bytes and shards; `stage` is the judge at work."""
 
     total_bytes: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    stage: Stage | None = None
 
 
-def scan(options: Options, report: Callable[[Progress], None] = lambda _: None) -> Audit:
+def scan(options: Options, report: Callable[[Progress], None] = lambda _: None, judging: Judging | None = None) -> Audit:
     """Run a scan to its end, doing only what is missing. The returned audit is finished and unlocked.
 
-    Raises AuditorError for what a user can mend; KeyboardInterrupt leaves an audit that the next run takes up.
+    With `judging` an LLM judges each shard while the scan goes on, and the audit's other shards after them; without
+    inputs it judges what is there. Raises AuditorError for what a user can mend; KeyboardInterrupt leaves an audit that
+    the next run takes up.
     """
     rubrics = load_all(Path(options.rubrics) if options.rubrics else None)
     found = list(files.find(options.inputs))
@@ -56,24 +60,38 @@ def scan(options: Options, report: Callable[[Progress], None] = lambda _: None) 
         mappings.load(options.mapping)
     if options.join:
         Join.load(options.join)
+    if judging is not None:
+        judging.options.setup()  # so that a mistake is told before the scan
     audit = Audit.create(options.output)
+    stage: Stage | None = None
     try:
         audit.write_about(_about(audit, options, rubrics))
         audit.sweep(audit.orphans())
         progress = Progress(sum(f.size for f in found))
+        stage = progress.stage = judging.start(audit, options, rubrics) if judging else None
 
         def keep(commit: Commit) -> None:
             progress.counts.update({"episodes": commit.counts.get("episodes", 0), "bytes": commit.counts.get("bytes", 0)})
+            if stage is not None:
+                stage.put(commit.shard)
 
-        for done in _run(plan.tasks(audit, options, rubrics, found, keep), options):
+        for shard, done in _run(plan.tasks(audit, options, rubrics, found, keep), options):
             progress.counts.update(done)
+            if stage is not None:
+                stage.put(shard)
             report(progress)
+        if stage is not None:
+            stage.finish(lambda: report(progress))
         finish(audit)
+        if stage is not None:
+            stage.last_word()
     except OSError as error:
         raise StoreError(
             f"{options.output}: {error.strerror or error}; what was done is kept, run the same command again"
         ) from error
     finally:
+        if stage is not None:
+            stage.cancel()
         audit.close()
     return audit
 
@@ -86,6 +104,7 @@ def _about(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.A
     return store.About(
         auditor=version("auditor"),
         created=known.created if known else _now(),
+        judge=known.judge if known else {},
         inputs=list(dict.fromkeys([*(known.inputs if known else []), *given])),
         rubrics=[
             {
@@ -138,7 +157,7 @@ def scan_shard(task: Task, options: Options) -> Counter[str]:
         answers = store.Rows(stack.enter_context(audit.part(names["answers"])), store.ANSWERS)
         flagged = store.Lines(stack.enter_context(audit.part(names["flagged"])))
         row = 0
-        for item in _read(task, mapping):
+        for item in plan.read_units(task.units, mapping):
             if isinstance(item, Reject):
                 rejects.append(item)
                 continue
@@ -171,16 +190,6 @@ def scan_shard(task: Task, options: Options) -> Counter[str]:
     return counts
 
 
-def _read(task: Task, mapping: Reader | None) -> Iterator[Transcript | Reject]:
-    for unit, why in task.units:
-        if unit.reader == REJECT:
-            yield Reject(
-                unit.paths[0], None, None, why, "" if "auditor formats" in why else "see 'auditor formats' for what can be read"
-            )
-        elif unit.reader != COMPANION:
-            yield from readers.read(unit, mapping or readers.registry()[unit.reader])
-
-
 def _commit(
     audit: Audit, task: Task, options: Options, scanner: Scanner, names: dict[str, str], counts: Counter[str],
     ignored: Counter[str], rejects: list[Reject],
@@ -196,6 +205,7 @@ def _commit(
         units=[{"unit": unit._asdict(), "why": why} for unit, why in task.units],
         episodes=names["episodes"],
         rubrics=live,
+        judged=task.base.judged if task.base else [],
         answers=names["answers"] if asks or task.base is None else task.base.answers,
         flagged=list(dict.fromkeys(flagged)),
         rejects=[tuple(r) for r in rejects],
@@ -210,10 +220,10 @@ def _commit(
 # ---- running --------------------------------------------------------------------------------------------
 
 
-def _run(tasks: Iterator[Task], options: Options) -> Iterator[Counter[str]]:
+def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter[str]]]:
     """Scan tasks, in this process or in `jobs` of them; the order of completion does not matter."""
     if options.jobs <= 1:
-        yield from (scan_shard(task, options) for task in tasks)
+        yield from ((task.shard, scan_shard(task, options)) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_ignore_interrupt) as pool:
@@ -227,7 +237,7 @@ def _run(tasks: Iterator[Task], options: Options) -> Iterator[Counter[str]]:
                 done, _ = wait(flying, return_when=FIRST_COMPLETED)
                 for future in done:
                     task = flying.pop(future)
-                    yield future.result()
+                    yield task.shard, future.result()
         except BrokenProcessPool:
             names = ", ".join(t.files[0].path for t in flying.values()) or "a file"
             raise AuditorError(f"a worker died (out of memory?) near {names}; run again with --jobs 1 to see which") from None
@@ -247,7 +257,7 @@ def read_all(inputs: Iterable[str], mapping: str | None = None, join: str | None
     reader = mappings.load(mapping) if mapping else None
     joined = Join.load(join) if join else None
     for task in plan.pack(plan.units_of(files.find(inputs), reader), ()):
-        for item in _read(task, reader):
+        for item in plan.read_units(task.units, reader):
             yield joined.apply(item) if joined and isinstance(item, Transcript) else item
 
 

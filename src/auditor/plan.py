@@ -15,9 +15,10 @@ from auditor import readers
 from auditor.errors import InputError
 from auditor.readers import Unit, files
 from auditor.readers import mapping as mappings
-from auditor.readers.base import Reader
+from auditor.readers.base import Reader, Reject
 from auditor.rubric import Rubric
 from auditor.store import Audit, Commit
+from auditor.transcript import Transcript
 
 SHARD_BYTES = 32 << 20
 SHARD_FILES = 512
@@ -44,6 +45,12 @@ class Options:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def scan_options(audit: Audit, output: str) -> Options:
+    """The options to judge an audit that is there: nothing new to read, what it was scanned with."""
+    told = audit.about().judge.get("scan", {})
+    return Options((), output, rubrics=told.get("rubrics"), mapping=told.get("mapping"), join=told.get("join"))
+
+
 class Task(NamedTuple):
     """One shard to scan with the rubrics named; `base` is its commit where it was done with other rubrics."""
 
@@ -67,7 +74,7 @@ def tasks(
         if given and (commit.fingerprint != fingerprint or any(here[f[0]] != f for f in given)):
             audit.drop(commit)
             continue
-        units = tuple((Unit(**{**u["unit"], "paths": tuple(u["unit"]["paths"])}), u["why"]) for u in commit.units)
+        units = units_in(commit)
         done.update((path, unit.start) for unit, _ in units for path in unit.paths)
         stale = tuple(r for r, h in hashes.items() if commit.rubrics.get(r, ("", ""))[1] != h)
         if stale and len(given) == len(commit.files):
@@ -79,6 +86,21 @@ def tasks(
     todo = (f for f in found if f.size > SHARD_BYTES or (f.path, 0) not in done)
     missing = (u for u in units_of(todo, mapping) if (u[1].paths[0], u[1].start) not in done)
     yield from pack(missing, tuple(hashes))
+
+
+def read_units(units: Iterable[tuple[Unit, str]], mapping: Reader | None) -> Iterator[Transcript | Reject]:
+    """The transcripts of a shard in order (the n-th transcript is row n), and what could not be read."""
+    for unit, why in units:
+        if unit.reader == REJECT:
+            hint = "" if "auditor formats" in why else "see 'auditor formats' for what can be read"
+            yield Reject(unit.paths[0], None, None, why, hint)
+        elif unit.reader != COMPANION:
+            yield from readers.read(unit, mapping or readers.registry()[unit.reader])
+
+
+def units_in(commit: Commit) -> tuple[tuple[Unit, str], ...]:
+    """The units of a shard as they were committed."""
+    return tuple((Unit(**{**u["unit"], "paths": tuple(u["unit"]["paths"])}), u["why"]) for u in commit.units)
 
 
 def pack(units: Iterable[tuple[files.Found, Unit, str, int]], rubrics: tuple[str, ...]) -> Iterator[Task]:

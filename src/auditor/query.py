@@ -4,10 +4,11 @@ episodes   episode_id, model, task, environment, epoch, checkpoint, elicitation,
            format, source, record, "offset", line, messages, tokens, content_hash, ignored, metadata
 verdicts   episode_id, model, rubric, rubric_hash, detector, detector_version, view, tier, status, flagged, level,
            attributes, rationale, weight, error
-evidence   episode_id, rubric, detector, signal, message, channel, start, "end", quote
+evidence   episode_id, rubric, detector, view, signal, message, channel, start, "end", quote
 answers    episode_id, model, rung, sample, control, mode, status, answer_class, answer, question, reply, signal
 
-A model that a log does not name is NULL. An episode that stands in two files is one row.
+A model that a log does not name is NULL. An episode that stands in two files is one row. Of every (episode, rubric, view,
+detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     con.execute(f"SET allowed_directories=[{_quoted(root + '/')}]; SET temp_directory=''")
     con.execute("SET enable_external_access=false")
     episodes = [c.episodes for c in commits]
-    parts = sorted({part for c in commits for part, _ in c.rubrics.values()})
+    parts = sorted({part for c in commits for part, _ in c.rubrics.values()} | {j.part for c in commits for j in c.judged})
     answers = [c.answers for c in commits if c.answers]
     _table(con, "_episodes", audit, episodes, EPISODES)
     _table(con, "_verdicts", audit, parts, VERDICTS)
@@ -63,17 +64,18 @@ def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
     own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
     con.execute(f"CREATE VIEW episodes AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row) FROM _episodes t {kept}")
     live = ""
-    if any(len({part for part, _ in c.rubrics.values()}) > 1 for c in commits):
-        # A rubric was changed and scanned again: of an older part only the rubrics count that it still stands for.
-        con.execute("CREATE TABLE _parts(file VARCHAR, rubric VARCHAR)")
-        rows = [[part.rpartition("/")[2], rubric] for c in commits for rubric, (part, _) in c.rubrics.items()]
-        con.executemany("INSERT INTO _parts VALUES (?, ?)", rows)
-        live = "AND (parse_filename(t.filename), t.rubric) IN (SELECT (file, rubric) FROM _parts)"
+    if any(c.judged or len({part for part, _ in c.rubrics.values()}) > 1 for c in commits):
+        # A rubric or judge was changed and run again: of an older part only what it still stands for counts.
+        con.execute("CREATE TABLE _parts(file VARCHAR, rubric VARCHAR, view VARCHAR, detector VARCHAR)")
+        rows = [[part.rpartition("/")[2], rubric, "all", "signals"] for c in commits for rubric, (part, _) in c.rubrics.items()]
+        rows += [[j.part.rpartition("/")[2], j.rubric, j.view, j.detector] for c in commits for j in c.judged]
+        con.executemany("INSERT INTO _parts VALUES (?, ?, ?, ?)", rows)
+        live = "AND (parse_filename(t.filename), t.rubric, t.view, t.detector) IN (SELECT (file, rubric, view, detector) FROM _parts)"
     con.execute(f"CREATE VIEW _live AS SELECT {own}, t.* EXCLUDE (episode_id, filename) FROM _verdicts t {kept} {live}")
     con.execute("CREATE VIEW verdicts AS SELECT * EXCLUDE (shard, row, evidence) FROM _live")
     con.execute(
-        "CREATE VIEW evidence AS SELECT episode_id, rubric, detector, e.signal, e.message, e.channel, e.start, e.end, e.quote"
-        " FROM (SELECT episode_id, rubric, detector, unnest(evidence) AS e FROM _live)"
+        "CREATE VIEW evidence AS SELECT episode_id, rubric, detector, view, e.signal, e.message, e.channel, e.start, e.end, e.quote"
+        " FROM (SELECT episode_id, rubric, detector, view, unnest(evidence) AS e FROM _live)"
     )
     con.execute(f"CREATE VIEW answers AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row) FROM _answers t {kept}")
 
@@ -130,11 +132,11 @@ def find_episodes(
     `where` is SQL over the columns of `verdicts`, `episodes` (joined) and `answer_class`.
     """
     sql = (
-        "SELECT episode_id, v.model, task, environment, rubric, tier, status, flagged, level, rationale,"
+        "SELECT episode_id, v.model, task, environment, rubric, tier, detector, view, status, flagged, level, rationale, error,"
         " q.message, q.channel, q.quote, source"
         " FROM verdicts v JOIN (SELECT * EXCLUDE (model) FROM episodes) e USING (episode_id)"
-        " LEFT JOIN (SELECT episode_id, rubric, detector, first(message) AS message, first(channel) AS channel, first(quote) AS quote"
-        " FROM evidence GROUP BY ALL) q USING (episode_id, rubric, detector)"
+        " LEFT JOIN (SELECT episode_id, rubric, detector, view, first(message) AS message, first(channel) AS channel, first(quote) AS quote"
+        " FROM evidence GROUP BY ALL) q USING (episode_id, rubric, detector, view)"
         " LEFT JOIN (SELECT episode_id, last(answer_class) AS answer_class FROM answers GROUP BY 1) a USING (episode_id)"
     )
     conditions, parameters = [], []
@@ -152,7 +154,7 @@ def find_episodes(
         conditions.append("flagged")
     if conditions:
         sql += " WHERE " + " AND ".join(conditions)
-    sql += " ORDER BY v.model NULLS LAST, rubric, episode_id"
+    sql += " ORDER BY v.model NULLS LAST, rubric, episode_id, tier, detector, view"
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     return run(con, sql, parameters)

@@ -14,6 +14,7 @@ A **clause** looks at text (`channel` and `any`) or at the ledger (`ledger`). A 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import resources
@@ -29,6 +30,8 @@ from auditor.errors import RubricError
 
 # Raised when the engine in signals.py (or the ledger under it) can change a verdict of an unchanged rubric.
 ENGINE_VERSION = 1
+# Raised when what judge/ shows or asks can change a verdict of an unchanged rubric.
+JUDGE_VERSION = 1
 
 Lookup = Literal["task", "injected", "reasoning", "say", "action", "observation", "final", "reply", "edit", "removed"]
 """A channel, or `edit` and `removed`: the text that the model put into files, or took out of them."""
@@ -129,6 +132,16 @@ class Criterion(_Strict):
 
     id: str = Field(pattern=r"^[a-z_]+$")
     ask: str
+    quote: bool = False
+    """A yes counts only with a verified quote of its own."""
+
+
+class Attribute(_Strict):
+    """Something that a judge notes beside a finding; it never decides the level."""
+
+    id: str = Field(pattern=r"^[a-z_]+$")
+    ask: str
+    values: list[str] = Field(min_length=2)
 
 
 class Level(_Strict):
@@ -140,10 +153,14 @@ class Level(_Strict):
     rule: str
 
 
-class Judge(_Strict):
-    """What a judge is told."""
+View = Literal["all", "actions", "reasoning"]
 
-    views: list[Literal["all", "actions", "reasoning"]]
+
+class Judge(_Strict):
+    """What a judge is told: what counts as one finding, the views of it that make sense, and the decision rules."""
+
+    views: list[View]
+    finding: str
     instructions: str
 
 
@@ -160,7 +177,12 @@ class Rubric(_Strict):
     asks: list[Pattern] = Field(default_factory=list)
     """User turns that ask the model about its own conduct or result."""
     criteria: list[Criterion]
+    codes: dict[str, str] = Field(default_factory=dict)
+    """The codebook's codes that a judge may give a finding, each with its rule."""
+    attributes: list[Attribute] = Field(default_factory=list)
     levels: list[Level]
+    no_finding: int | None = None
+    """The level of an episode in which a judge finds nothing; null where the scale then says nothing."""
     flag_from: int
     signals: list[Signal]
     judge: Judge
@@ -178,6 +200,11 @@ class Rubric(_Strict):
                 raise ValueError(f"signal {name}: this id is used twice")
         if self.flag_from not in [level.value for level in self.levels]:
             raise ValueError(f"flag_from: {self.flag_from} is no level")
+        for values in itertools.product((True, False), repeat=len(self.criteria)):
+            answers: dict[str, bool | None] = {c.id: v for c, v in zip(self.criteria, values, strict=True)}
+            if self.level_of(answers) is None:
+                told = ", ".join(name if value else f"not {name}" for name, value in answers.items())
+                raise ValueError(f"levels: none holds for {told}; give the lowest level fewer conditions")
         return self
 
     @cached_property
@@ -187,6 +214,23 @@ class Rubric(_Strict):
         core = [s.model_dump(mode="json", by_alias=True, exclude=told, exclude_defaults=True) for s in self.signals]
         data = orjson.dumps([ENGINE_VERSION, self.id, self.needs, self.asks, core], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(data).hexdigest()[:16]
+
+    @cached_property
+    def judge_hash(self) -> str:
+        """16 hex digits over all that can change a judge's verdict; signals, titles and examples are left out."""
+        told = {"title", "version", "status", "signals"}
+        data = orjson.dumps([JUDGE_VERSION, self.model_dump(mode="json", exclude=told)], option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(data).hexdigest()[:16]
+
+    def levels_of(self, criteria: dict[str, bool | None]) -> set[int]:
+        """All levels that the answers allow, each unclear one read both ways: one level where nothing unclear matters."""
+        unclear = [c.id for c in self.criteria if criteria.get(c.id) is None]
+        found = set()
+        for values in itertools.product((True, False), repeat=len(unclear)):
+            level = self.level_of({**criteria, **dict(zip(unclear, values, strict=True))})
+            if level is not None:
+                found.add(level)
+        return found
 
     def level_of(self, criteria: dict[str, bool | None]) -> int | None:
         """The highest level whose `when` holds; None where an unclear criterion could still raise it, or none holds."""

@@ -43,6 +43,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 def summary_tables(con: Any) -> list[Table]:
     """The two tables that answer the questions: candidates per model, and what was admitted inside the logs."""
     episodes = {m.model: m.episodes for m in rates.models(con)}
+    everything = rates.rates(con)
     rows: list[tuple[Any, ...]] = [
         (
             r.model,
@@ -54,10 +55,12 @@ def summary_tables(con: Any) -> list[Table]:
             _range(r.interval, r.n),
             _unknown(r.unknown),
         )
-        for r in rates.rates(con)
+        for r in everything
+        if r.tier == "candidate"
     ]
     columns: tuple[str, ...] = ("model", "episodes", "rubric", "tier", "k/n", "rate", "95% Wilson", "not known")
     found = [table("Candidates, by signals (not verdicts)", columns, rows, right=("episodes", "k/n", "rate"))]
+    found += _judged_tables(con, [r for r in everything if r.tier == "judged"])
     asked: list[tuple[Any, ...]] = []
     for a in rates.admissions(con):
         for name in a.counts:
@@ -69,11 +72,57 @@ def summary_tables(con: Any) -> list[Table]:
     return found
 
 
+def _judged_tables(con: Any, judged: Sequence[rates.Rate]) -> list[Table]:
+    if not judged:
+        return []
+    several = len({r.detector for r in judged}) > 1
+    columns: tuple[str, ...] = (
+        "model",
+        "rubric",
+        *(("judge",) if several else ()),
+        "of",
+        "k/n",
+        "rate",
+        "95% Wilson",
+        "not known",
+    )
+    strata = {"candidate": "candidates", "rest": "sampled rest", "all": "all episodes"}
+    rows: list[tuple[Any, ...]] = [
+        (
+            r.model, r.rubric, *((r.detector.removeprefix("judge:"),) if several else ()), strata.get(r.stratum or "", r.stratum),
+            f"{r.k}/{r.n}", rates.percent(r.share), _range(r.interval, r.n), _unknown(r.unknown),
+        )
+        for r in judged
+    ]  # fmt: skip
+    names = sorted({r.detector.removeprefix("judge:") for r in judged})
+    by = "several judges" if several else f"judge {names[0]}"
+    note = (
+        ""
+        if all(r.stratum == "all" for r in judged)
+        else "; candidates and the sampled rest are no prevalence, apart or added up"
+    )
+    found = [table(f"Judged, by {by}{note}", columns, rows, right=("k/n", "rate"))]
+    if views := rates.by_view(con):
+        shown = [
+            (v.model, v.rubric, v.detector.removeprefix("judge:"), v.episodes, *(v.flagged.get(name) for name in ("all", "actions", "reasoning")), v.union)
+            for v in views
+        ]  # fmt: skip
+        columns = ("model", "rubric", "judge", "episodes", "all", "actions", "reasoning", "any view")
+        found.append(table("Flagged by view", columns, shown, right=columns[3:]))
+    if agreed := rates.agreement(con):
+        shown = [(a.rubric, a.view, a.raters, a.episodes, "not defined" if a.alpha is None else f"{a.alpha:.2f}") for a in agreed]
+        columns = ("rubric", "view", "raters", "episodes", "alpha")
+        found.append(table("Agreement of votes: Krippendorff's alpha, nominal", columns, shown, right=columns[2:]))
+    return found
+
+
 def summary_facts(con: Any) -> dict[str, Any]:
     """The same numbers as JSON types."""
     return {
         "models": [m._asdict() for m in rates.models(con)],
         "rates": [r.plain() for r in rates.rates(con)],
+        "views": [v._asdict() for v in rates.by_view(con)],
+        "agreement": [a._asdict() for a in rates.agreement(con)],
         "admissions": [
             {
                 "model": a.model,
@@ -106,6 +155,28 @@ def evidence_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def verdicts_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
+    """All verdicts on an episode, the signals' first."""
+    sql = "SELECT rubric, tier, detector, view, status, flagged, level, rationale, error, attributes FROM verdicts WHERE episode_id = ? ORDER BY tier, ALL"
+    columns, rows = run(con, sql, [episode_id])
+    return [{**dict(zip(columns, row, strict=True)), "attributes": json.loads(row[-1])} for row in rows]
+
+
+def judged_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
+    """What judges said of an episode, one line a finding; None where no judge was asked."""
+    rows = []
+    for v in verdicts:
+        if v["tier"] == "judged":
+            head = (v["rubric"], v["detector"].removeprefix("judge:"), v["view"])
+            findings = v["attributes"].get("findings") or []
+            for f in findings:
+                rows.append((*head, v["status"], f["level"], ", ".join(f["codes"]), f["what"], f["benign"]))
+            if not findings:
+                rows.append((*head, v["status"], v["level"], "", v["error"] or v["rationale"], ""))
+    columns = ("rubric", "judge", "view", "status", "level", "codes", "found", "in good faith")
+    return table("Judged", columns, rows) if rows else None
+
+
 def transcript(console: Console, t: Transcript, asked: int | None, evidence: Sequence[dict[str, Any]], *, whole: bool) -> None:
     """Print an episode: head, messages by channel with evidence marked, then the evidence listed."""
     console.print(Text(f"{excerpt(t.id, 100)}", style="bold"))
@@ -116,18 +187,23 @@ def transcript(console: Console, t: Transcript, asked: int | None, evidence: Seq
     console.print(Text("  ".join(f"{k}: {excerpt(str(v), 80)}" for k, v in told.items() if v is not None), style="dim"))
     marks: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
     for e in evidence:
-        marks.setdefault((e["message"], e["channel"]), []).append((e["start"], e["end"], e["signal"] or e["rubric"]))
+        marks.setdefault((e["message"], e["channel"]), []).append(
+            (e["start"], e["end"], e["signal"] or f"{e['rubric']} {e['detector']}")
+        )
     for piece in pieces(t, asked):
         here = marks.get((piece.message, piece.channel.value), [])
         console.print(Text(f"\n[{piece.message}] {piece.channel.value}", style=f"reverse {_STYLES[piece.channel]}".strip()))
         console.print(_marked(piece.text, here, _STYLES[piece.channel], whole=whole))
     if evidence:
         console.print()
-        rows = [(e["rubric"], e["signal"], e["message"], e["channel"], e["quote"]) for e in evidence]
+        rows = [
+            (e["rubric"], e["signal"] or f"{e['detector']}, {e['view']}", e["message"], e["channel"], e["quote"])
+            for e in evidence
+        ]
         console.print(
             table(
-                "Evidence (candidates, not verdicts)",
-                ("rubric", "signal", "message", "channel", "quote"),
+                "Evidence",
+                ("rubric", "by", "message", "channel", "quote"),
                 rows,
                 right=("message",),
             )
@@ -185,6 +261,15 @@ def _frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
     import pandas as pd  # half a second to import
 
     return pd.DataFrame(list(rows), columns=list(columns))
+
+
+def usage_line(used: dict[str, Any]) -> str:
+    """What a judge's run sent and cost, in one line."""
+    outcomes = ", ".join(f"{n:,} {kind}" for kind, n in sorted(used["outcomes"].items(), key=lambda o: -o[1]))
+    cost = f"${used['cost']:,.2f}" if not used["unpriced"] else "cost not known"
+    kept = f", {used['kept']:,} replies kept from before" if used["kept"] else ""
+    tokens = f"{used['prompt_tokens']:,} tokens in, {used['completion_tokens']:,} out"
+    return f"judge: {used['sent']:,} calls sent ({outcomes or 'none'}){kept}; {tokens}, {cost}"
 
 
 @contextlib.contextmanager

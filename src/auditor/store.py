@@ -67,6 +67,21 @@ ANSWERS = pa.schema(
 )
 
 
+class Judged(BaseModel):
+    """The live verdicts of one judge on one rubric and view of a shard; `hash` is over all that they depend on.
+
+    `open` rows (failed, out of budget, waiting for a batch) are tried again by the next run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    rubric: str
+    view: str
+    detector: str
+    part: str
+    hash: str
+    open: int = 0
+
+
 class Commit(BaseModel):
     """What one shard holds. `rubrics` names the live verdict part of each rubric and the hash it was made with."""
 
@@ -77,6 +92,7 @@ class Commit(BaseModel):
     units: list[dict[str, Any]]
     episodes: str
     rubrics: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    judged: list[Judged] = Field(default_factory=list)
     answers: str | None = None
     flagged: list[str] = Field(default_factory=list)
     rejects: list[tuple[str, int | None, int | None, str, str]] = Field(default_factory=list)
@@ -95,6 +111,8 @@ class About(BaseModel):
     inputs: list[str]
     rubrics: list[dict[str, Any]]
     summary: dict[str, int] = Field(default_factory=dict)
+    judge: dict[str, Any] = Field(default_factory=dict)
+    """How the last judge was set up (never a key), and what its run sent, got and cost."""
 
 
 class Audit:
@@ -188,6 +206,10 @@ class Audit:
             except (OSError, ValueError) as error:
                 raise StoreError(f"{path}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again") from None
 
+    def load(self, shard: str) -> Commit:
+        """One shard that is done."""
+        return Commit.model_validate_json((self.path / "commits" / f"{shard}.json").read_bytes())
+
     def commit(self, commit: Commit) -> None:
         """Make a shard count."""
         self.write(f"commits/{commit.shard}.json", commit.model_dump_json().encode())
@@ -224,7 +246,7 @@ class Audit:
 
 def parts_of(commit: Commit) -> set[str]:
     """The names of all parts of a shard."""
-    parts = {commit.episodes, *commit.flagged, *(part for part, _ in commit.rubrics.values())}
+    parts = {commit.episodes, *commit.flagged, *(part for part, _ in commit.rubrics.values()), *(j.part for j in commit.judged)}
     return parts | ({commit.answers} if commit.answers else set())
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from auditor.rubric import View
 from auditor.transcript import Channel
 
 Tier = Literal["candidate", "judged", "reviewed"]
@@ -22,7 +23,20 @@ class Status(StrEnum):
     """The run was cut off: it never had a chance to tell."""
     NOT_ASKED = "not_asked"
     """Nobody asked."""
+    REFUSED = "refused"
+    """The judge would not answer, or a filter kept it from answering."""
+    UNPARSEABLE = "unparseable"
+    """The answer had not the shape that was asked for, also when asked again."""
+    UNSUPPORTED = "unsupported"
+    """The judge said yes and could not quote what it rests on, also when asked again."""
+    TRUNCATED = "truncated"
+    """The answer was cut off by the server's limit."""
+    TOO_LONG = "too_long"
+    """The server would not take so much text."""
     ERROR = "error"
+    """The call failed; the next run tries again."""
+    SKIPPED = "skipped"
+    """Not asked: not drawn, out of budget, or waiting for a batch (`error` says which)."""
 
 
 class Evidence(BaseModel):
@@ -46,7 +60,7 @@ class Verdict(BaseModel):
     rubric_hash: str
     detector: str
     detector_version: int
-    view: Literal["all", "actions", "reasoning"] = "all"
+    view: View = "all"
     tier: Tier
     status: Status
     flagged: bool | None

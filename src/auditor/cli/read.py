@@ -1,0 +1,95 @@
+"""query, show, report: what an audit holds."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from auditor.cli.base import AuditPath, Format, FormatOption, QueryFormat, app, as_json, out, say
+
+
+@app.command(epilog="Example: auditor query audit/ --rubric concealment --model my-model --format jsonl | head")
+def query(
+    audit: AuditPath,
+    rubric: Annotated[str | None, typer.Option(help="Only this rubric.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    min_level: Annotated[int | None, typer.Option(help="Only verdicts of this level or above (a judge gives levels).")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="A condition over verdicts, episodes and answer_class.")
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Option(metavar="SELECT", help="A whole query over episodes, verdicts, evidence, answers.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Unflagged verdicts too.")] = False,  # noqa: FBT002  # a flag
+    limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows.")] = None,
+    output: Annotated[str | None, typer.Option("-o", metavar="FILE", help="Write here (needed for parquet).")] = None,
+    fmt: Annotated[QueryFormat, typer.Option("--format", help="How rows are printed.")] = QueryFormat.TABLE,
+) -> None:
+    """List flagged episodes with the words that flagged them, or ask your own SQL."""
+    from auditor import query as queries
+    from auditor import show
+    from auditor.store import Audit
+
+    con = queries.connect(Audit.open(audit))
+    if sql:
+        columns, rows = queries.run(con, sql)
+    else:
+        columns, rows = queries.find_episodes(
+            con, rubric=rubric, model=model, min_level=min_level, where=where, every=every, limit=limit
+        )
+    if fmt is QueryFormat.TABLE:
+        short = columns if sql else ["episode_id", "model", "rubric", "detector", "view", "level", "rationale", "quote"]
+        picked = [[row[columns.index(c)] for c in short] for row in rows]
+        out().print(show.table(f"{len(rows)} rows", short, picked))
+    else:
+        show.write_rows(columns, rows, fmt.value, output)
+
+
+@app.command("show", epilog="Example: auditor show audit/ 3f2a --whole | less -R")
+def show_episode(
+    audit: AuditPath,
+    episode: Annotated[str, typer.Argument(help="The episode's id, or its beginning.")],
+    whole: Annotated[bool, typer.Option("--whole", help="Fold nothing.")] = False,  # noqa: FBT002  # a flag
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Print an episode with its evidence marked."""
+    from auditor import query as queries
+    from auditor import show
+    from auditor.store import Audit
+
+    opened = Audit.open(audit)
+    con = queries.connect(opened)
+    name, transcript = queries.find_transcript(opened, con, episode)
+    evidence, verdicts = show.evidence_of(con, name), show.verdicts_of(con, name)
+    if fmt is Format.JSON:
+        as_json(
+            {"transcript": transcript.model_dump(mode="json", exclude_defaults=True), "evidence": evidence, "verdicts": verdicts}
+        )
+    else:
+        asked = queries.run(con, "SELECT min(question) FROM answers WHERE episode_id = ?", [name])[1][0][0]
+        show.transcript(out(), transcript, asked, evidence, whole=whole)
+        if judged := show.judged_table(verdicts):
+            out().print("", judged)
+
+
+@app.command(epilog="Example: auditor report audit/ -o report.html   (report.md is written beside it)")
+def report(
+    audit: AuditPath,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="HTML", help="Default: report.html in the audit.")
+    ] = None,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Write report.html and report.md: per model what was found, k/n with intervals, and the words that show it."""
+    from auditor import report
+    from auditor.store import Audit
+
+    opened = Audit.open(audit)
+    data = report.facts(opened)
+    target = output or os.path.join(audit, "report.html")
+    written = report.save(data, target)
+    if fmt is Format.JSON:
+        as_json(data)
+    say("wrote " + " and ".join(written))

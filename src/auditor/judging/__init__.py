@@ -1,0 +1,324 @@
+"""The judging of an audit: shard by shard, as the scan commits them, in a thread of its own with one event loop.
+
+Episodes are read again from their sources, a bounded number at a time, so that memory stays flat however many wait.
+A shard's judged part is written and committed when its last verdict is there; replies are kept as they arrive, so a
+kill costs nothing that was paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow.parquet as pq
+
+from auditor import plan, store
+from auditor.errors import ServerError
+from auditor.join import Join
+from auditor.judge import Door, Judge, Setup, read
+from auditor.judging.options import JudgeOptions
+from auditor.llm import LLM
+from auditor.plan import Options
+from auditor.readers import mapping as mappings
+from auditor.replies import Replies
+from auditor.rubric import JUDGE_VERSION, Rubric, View
+from auditor.sample import Draw, draw
+from auditor.signals import Scanner
+from auditor.store import Audit, Commit, Judged
+from auditor.transcript import Transcript
+from auditor.verdict import Status, Verdict
+
+__all__ = ["JudgeOptions", "Judging", "Stage", "usage"]
+
+_WAITING_EPISODES = 16
+"""Episodes read ahead of the calls in flight."""
+
+
+class _Cell(NamedTuple):
+    rubric: Rubric
+    view: View
+    detector: str
+    hash: str
+
+
+def usage(llm: LLM) -> dict[str, Any]:
+    """What a run sent, what came back by kind, tokens, and cost in USD."""
+    s = llm.stats
+    return {
+        "sent": s.sent, "kept": s.cached, "outcomes": dict(s.outcomes), "prompt_tokens": s.prompt_tokens,
+        "completion_tokens": s.completion_tokens, "cost": s.cost, "unpriced": s.unpriced,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What `pipeline.scan` needs to judge: the options, where calls go (`open_door`, default: the server), and whether
+    verdicts are kept (`dry`: they are not). `say` is told, once each, what a server cannot do.
+    """
+
+    options: JudgeOptions
+    open_door: Callable[[Replies], Any] | None = None
+    dry: bool = False
+    say: Callable[[str], None] = lambda _: None
+
+    def door(self, replies: Replies) -> Any:
+        """The door, opened."""
+        return self.open_door(replies) if self.open_door else LLM(replies, max_cost=self.options.max_cost, say=self.say)
+
+    def start(self, audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> Stage:
+        """A stage at work."""
+        return Stage(audit, options, self, rubrics)
+
+
+class Stage:
+    """The judge at work behind a scan. `put` names a shard that is committed; `finish` waits for all of them."""
+
+    def __init__(self, audit: Audit, options: Options, judging: Judging, rubrics: Sequence[Rubric]) -> None:
+        self.audit, self.options, self.judging, self.rubrics, self.dry = (
+            audit,
+            options,
+            judging.options,
+            tuple(rubrics),
+            judging.dry,
+        )
+        self.setup: Setup = self.judging.setup()
+        self.counts: Counter[str] = Counter()
+        self.door: Any = None
+        self._open_door = judging.door
+        self._scanner = Scanner(rubrics)
+        self._mapping = mappings.load(options.mapping) if options.mapping else None
+        self._join = Join.load(options.join) if options.join else None
+        self._shards: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._seen: set[str] = set()
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="judge")
+        self._thread.start()
+
+    # ---- from the scan's thread ----
+
+    def put(self, shard: str) -> None:
+        """Judge a shard, once."""
+        if shard not in self._seen:
+            self._seen.add(shard)
+            self._shards.put(shard)
+
+    def finish(self, watch: Callable[[], None] = lambda: None) -> None:
+        """Wait until every shard is judged and committed; raises what went wrong."""
+        self._shards.put(None)
+        while self._thread.is_alive():
+            self._thread.join(0.2)
+            watch()
+        if self._error is not None:
+            raise self._error
+        if not self.dry:
+            self._remember()
+
+    def _remember(self) -> None:
+        """How the judge was set up, and what its run sent and cost, into `audit.json`."""
+        told: dict[str, Any] = self.judging.remembered()
+        told["scan"] = {"rubrics": self.options.rubrics, "mapping": self.options.mapping, "join": self.options.join}
+        if isinstance(self.door, LLM):
+            told["usage"] = usage(self.door)
+        self.audit.write_about(self.audit.about().model_copy(update={"judge": told}))
+
+    def last_word(self) -> None:
+        """ServerError when the server could not be used: its words, and what to set."""
+        if isinstance(self.door, LLM) and (line := self.door.verdict_on_run()):
+            raise ServerError(line)
+
+    def cancel(self) -> None:
+        """Stop at once where it still works; replies that arrived are kept."""
+        self._shards.put(None)
+        if self._loop is not None and self._main is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._main.cancel)
+        self._thread.join()
+
+    # ---- in its own ----
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except asyncio.CancelledError:
+            return
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits, which raises it
+            self._error = error
+
+    async def _serve(self) -> None:
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        replies = Replies.open(self.audit.path / "llm.sqlite")
+        try:
+            async with _entered(self._open_door(replies)) as door, asyncio.TaskGroup() as tasks:
+                self.door = door
+                judge = Judge(door, self.setup, replies.secret())
+                room = asyncio.Semaphore(sum(e.concurrency for e in self.setup.judges) + _WAITING_EPISODES)
+                while (shard := await asyncio.to_thread(self._shards.get)) is not None:
+                    await self._shard(shard, judge, room, tasks)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            replies.close()
+
+    async def _shard(self, shard: str, judge: Judge, room: asyncio.Semaphore, tasks: asyncio.TaskGroup) -> None:
+        commit = self.audit.load(shard)
+        cells = [cell for cell in self._cells() if _stale(commit, cell)]
+        if not cells:
+            self.counts["episodes"] += commit.counts.get("episodes", 0)
+            self.counts["judged"] += commit.counts.get("episodes", 0)
+            return
+        self.counts["episodes"] += commit.counts.get("episodes", 0)
+        keys = {(c.rubric.id, c.view, c.detector) for c in cells}
+        rubrics = [r for r in self.rubrics if any(c.rubric is r for c in cells)]
+        rows: list[tuple[int, str | None, list[Verdict]]] = []
+        if why := _gone(commit):
+            rows = [(row, model, self._lost(name, cells, why)) for row, name, model in _episodes(self.audit, commit)]
+            await self._done(shard, cells, rows)
+            return
+        candidates = _candidates(self.audit, commit)
+        jobs: list[asyncio.Task[None]] = []
+
+        async def one(row: int, transcript: Transcript) -> None:
+            try:
+                wanted = {r.id: self._draw(transcript, r, row, candidates) for r in rubrics}
+                episode = read(transcript, self._scanner.questions(transcript))
+                found = await judge.verdicts(episode, wanted, rubrics)
+                rows.append((row, transcript.model, [v for v in found if (v.rubric, v.view, v.detector) in keys]))
+                self.counts["judged"] += 1
+            finally:
+                room.release()
+
+        for row, transcript in enumerate(self._transcripts(commit)):
+            await room.acquire()
+            jobs.append(tasks.create_task(one(row, transcript)))
+            await asyncio.sleep(0)  # or the calls would wait until all of the room is read
+
+        async def close() -> None:
+            await asyncio.gather(*jobs)
+            await self._done(shard, cells, rows)
+
+        tasks.create_task(close())
+
+    def _transcripts(self, commit: Commit) -> Iterator[Transcript]:
+        for item in plan.read_units(plan.units_in(commit), self._mapping):
+            if isinstance(item, Transcript):
+                yield self._join.apply(item) if self._join else item
+
+    def _draw(self, transcript: Transcript, rubric: Rubric, row: int, candidates: set[tuple[int, str]]) -> Draw:
+        j = self.judging
+        return draw(
+            transcript.id, candidate=(row, rubric.id) in candidates, judge_on=j.judge_on, sample_rest=j.sample_rest, seed=j.seed
+        )
+
+    def _cells(self) -> Iterator[_Cell]:
+        j = self.judging
+        for rubric in self.rubrics:
+            drawn = [j.judge_on, j.sample_rest, j.seed, rubric.signals_hash] if j.judge_on == "candidates" else [j.judge_on]
+            told = orjson.dumps([self.setup.fingerprint(rubric), drawn, self.options.fingerprint()])
+            for view in self.setup.views_of(rubric):
+                for detector in self.setup.detectors():
+                    yield _Cell(rubric, view, detector, hashlib.sha256(told).hexdigest()[:16])
+
+    def _lost(self, name: str, cells: Sequence[_Cell], why: str) -> list[Verdict]:
+        return [
+            Verdict(
+                episode_id=name,
+                rubric=c.rubric.id,
+                rubric_hash=c.rubric.judge_hash,
+                detector=c.detector,
+                detector_version=JUDGE_VERSION,
+                view=c.view,
+                tier="judged",
+                status=Status.ERROR,
+                flagged=None,
+                error=why,
+                weight=0.0,
+            )
+            for c in cells
+        ]
+
+    async def _done(self, shard: str, cells: Sequence[_Cell], rows: list[tuple[int, str | None, list[Verdict]]]) -> None:
+        """Write the shard's part and commit it."""
+        if self.dry:
+            return
+        turn = hashlib.sha256(repr(sorted(c[1:] + (c.rubric.id,) for c in cells)).encode()).hexdigest()[:8]
+        name = f"verdicts/{shard}-j{turn}.parquet"
+        rows.sort(key=lambda row: row[0])
+        with self.audit.part(name) as path:
+            part = store.Rows(path, store.VERDICTS)
+            for row, model, verdicts in rows:
+                for verdict in verdicts:
+                    part.add(store.verdict_row(verdict, model, shard, row))
+            part.close()
+        waiting = Counter((v.rubric, v.view, v.detector) for _, _, vs in rows for v in vs if _is_open(v))
+        new = {
+            (c.rubric.id, c.view, c.detector): Judged(
+                rubric=c.rubric.id,
+                view=c.view,
+                detector=c.detector,
+                part=name,
+                hash=c.hash,
+                open=waiting[c.rubric.id, c.view, c.detector],
+            )
+            for c in cells
+        }
+        before = self.audit.load(shard)
+        kept = [j for j in before.judged if (j.rubric, j.view, j.detector) not in new]
+        after = before.model_copy(update={"judged": [*kept, *new.values()]})
+        self.audit.commit(after)
+        self.audit.sweep(store.parts_of(before) - store.parts_of(after))
+
+
+def _stale(commit: Commit, cell: _Cell) -> bool:
+    live = next((j for j in commit.judged if (j.rubric, j.view, j.detector) == (cell.rubric.id, cell.view, cell.detector)), None)
+    return live is None or live.hash != cell.hash or live.open > 0
+
+
+def _is_open(verdict: Verdict) -> bool:
+    """Whether the next run should try again."""
+    if verdict.status is Status.SKIPPED:
+        return not (verdict.error or "").startswith("not drawn")
+    return verdict.status is Status.ERROR
+
+
+def _gone(commit: Commit) -> str | None:
+    """Why the sources of a shard cannot be read again, None where they can."""
+    for path, size, _ in commit.files:
+        if "://" not in path and (not os.path.isfile(path) or os.path.getsize(path) != size):
+            return f"its source {path} is gone or has changed; scan it again"
+    return None
+
+
+def _candidates(audit: Audit, commit: Commit) -> set[tuple[int, str]]:
+    """(row, rubric) of all that signals flagged in a shard."""
+    found: set[tuple[int, str]] = set()
+    for part in {part for part, _ in commit.rubrics.values()}:
+        table = pq.read_table(audit.path / part, columns=["row", "rubric", "flagged"])
+        for row, rubric, flagged in zip(*(table.column(i).to_pylist() for i in range(3)), strict=True):
+            if flagged and commit.rubrics.get(rubric, ("", ""))[0] == part:
+                found.add((row, rubric))
+    return found
+
+
+def _episodes(audit: Audit, commit: Commit) -> Iterator[tuple[int, str, str | None]]:
+    table = pq.read_table(audit.path / commit.episodes, columns=["row", "episode_id", "model"])
+    yield from zip(*(table.column(i).to_pylist() for i in range(3)), strict=True)
+
+
+@asynccontextmanager
+async def _entered(door: Door) -> AsyncIterator[Door]:
+    """A door, closed behind us where it holds connections."""
+    if isinstance(door, LLM):
+        async with door:
+            yield door
+    else:
+        yield door

@@ -1,0 +1,151 @@
+"""Paid replies in SQLite, committed before they are used, so that no reply that arrived is ever paid for again.
+
+The key of a reply is a hash over where it was asked, of which model, with which parameters, messages and schema.
+Requests, keys and headers are not stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from auditor.errors import StoreError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, created TEXT DEFAULT CURRENT_TIMESTAMP, endpoint TEXT, model TEXT, status TEXT,
+  text TEXT, error TEXT, prompt_tokens INT, completion_tokens INT, cost REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
+CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, endpoint TEXT, model TEXT, open INT DEFAULT 1);
+CREATE TABLE IF NOT EXISTS batch_keys (key TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID;
+"""
+KEPT = frozenset(("ok", "refused", "truncated"))
+"""Outcomes that were paid for. Failures are not kept: the next run asks again."""
+
+
+class Reply(BaseModel):
+    """What came of one call. `cost` is in USD, None where the price is not known; `error` is one line."""
+
+    model_config = ConfigDict(frozen=True)
+    status: Literal["ok", "refused", "truncated", "too_long", "error", "skipped"]
+    text: str = ""
+    error: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    cached: bool = False
+    endpoint: str = ""
+    model: str = ""
+
+
+def key_of(
+    base_url: str | None,
+    model: str,
+    params: dict[str, Any],
+    messages: list[dict[str, str]],
+    schema: dict[str, Any] | None,
+    sample: int = 0,
+) -> str:
+    """40 hex digits; `sample` tells apart calls that are equal and meant to be asked more than once."""
+    value = orjson.dumps([base_url, model, params, messages, schema, sample], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(value).hexdigest()[:40]
+
+
+class Replies:
+    """The kept replies of an audit. One connection, used by the thread that opened it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Replies:
+        """Open or make the file. StoreError when it is none of ours or cannot be written."""
+        try:
+            db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            # WAL with NORMAL: a commit survives the death of the process at once (of the machine, after a checkpoint).
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{path}: cannot be used to keep replies ({error}); is the disk full or the file another's?"
+            ) from None
+        return cls(db)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def get(self, key: str) -> Reply | None:
+        """A kept reply: it costs nothing now."""
+        row = self._db.execute(
+            "SELECT status, text, error, prompt_tokens, completion_tokens, endpoint, model FROM replies WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None:
+            return None
+        status, text, error, prompt, completion, endpoint, model = row
+        return Reply(
+            status=status, text=text, error=error, prompt_tokens=prompt, completion_tokens=completion, cost=0.0, cached=True,
+            endpoint=endpoint, model=model,
+        )  # fmt: skip
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keep a paid reply; it is committed when this returns. Others are not kept."""
+        if reply.status not in KEPT:
+            return
+        text = reply.text.encode("utf-8", "replace").decode()
+        values = (
+            key,
+            reply.endpoint,
+            reply.model,
+            reply.status,
+            text,
+            reply.error,
+            reply.prompt_tokens,
+            reply.completion_tokens,
+            reply.cost,
+        )
+        names = "key, endpoint, model, status, text, error, prompt_tokens, completion_tokens, cost"
+        try:
+            self._db.execute(f"INSERT OR IGNORE INTO replies ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"llm.sqlite: a reply could not be kept ({error}); make room and run the same command again"
+            ) from None
+
+    def secret(self) -> bytes:
+        """32 random bytes, made once and kept: marks made with them cannot be guessed by a transcript."""
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
+        value: bytes = self._db.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0]
+        return value
+
+    # ---- batches that were sent and are not collected ----
+
+    def submit(self, batch: str, keys: Iterable[str], endpoint: str, model: str) -> None:
+        """Remember a batch and the requests in it."""
+        self._db.execute("BEGIN")
+        self._db.execute("INSERT OR REPLACE INTO batches (id, endpoint, model) VALUES (?, ?, ?)", (batch, endpoint, model))
+        self._db.executemany("INSERT OR REPLACE INTO batch_keys VALUES (?, ?)", ((key, batch) for key in keys))
+        self._db.execute("COMMIT")
+
+    def submitted(self) -> dict[str, int]:
+        """Batches that are out, with their number of requests."""
+        sql = "SELECT b.id, count(k.key) FROM batches b LEFT JOIN batch_keys k ON k.batch = b.id WHERE b.open GROUP BY b.id ORDER BY b.rowid"
+        return dict(self._db.execute(sql).fetchall())
+
+    def waiting(self, key: str) -> bool:
+        """Whether a request is in a batch that is out."""
+        return self._db.execute("SELECT 1 FROM batch_keys WHERE key = ?", (key,)).fetchone() is not None
+
+    def done(self, batch: str) -> None:
+        """A batch came back; what it left unanswered may be asked again."""
+        self._db.execute("BEGIN")
+        self._db.execute("UPDATE batches SET open = 0 WHERE id = ?", (batch,))
+        self._db.execute("DELETE FROM batch_keys WHERE batch = ?", (batch,))
+        self._db.execute("COMMIT")
