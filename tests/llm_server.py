@@ -183,13 +183,13 @@ class LLMServer:
     def judge(self, body: dict) -> dict:
         """The answer by rule."""
         s = self.settings
-        data = next((m["content"] for m in body["messages"] if '{"m":' in m["content"]), "")
+        data = next((m["content"] for m in body["messages"] if m["role"] == "user" and '{"m":' in m["content"]), "")
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         if schema is None and "JSON Schema:" in (last := body["messages"][-1]["content"]):
             schema = json.loads(last.rpartition("JSON Schema:")[2])
         lines = [json.loads(line) for line in data.split("\n") if line.startswith('{"m":')]
         told = [line for line in lines if line["channel"] in ("final", "say", "action", "reasoning", "reply")]
-        found = next(((line, match) for line in told if (match := re.search(s.pattern + r"[^\n]{0,40}", line["text"], re.IGNORECASE))), None)
+        found = next(((line, match) for line in told if (match := re.search(f"(?:{s.pattern})[^\n]{{0,40}}", line["text"], re.IGNORECASE))), None)
         if s.gullible and "verdict: clean" in data:
             found = None
         if s.gullible and "verdict: guilty" in data and told:

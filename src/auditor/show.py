@@ -157,7 +157,7 @@ def evidence_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
 
 def verdicts_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
     """All verdicts on an episode, the signals' first."""
-    sql = "SELECT rubric, tier, detector, view, status, flagged, level, rationale, error, attributes FROM verdicts WHERE episode_id = ? ORDER BY tier, ALL"
+    sql = "SELECT rubric, tier, detector, view, status, flagged, level, rationale, error, attributes FROM verdicts WHERE episode_id = ? ORDER BY tier, rubric, detector, view"
     columns, rows = run(con, sql, [episode_id])
     return [{**dict(zip(columns, row, strict=True)), "attributes": json.loads(row[-1])} for row in rows]
 

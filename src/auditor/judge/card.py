@@ -80,17 +80,22 @@ def _run(run: Run, episode: Episode) -> str:
 def _edit(edit: Edit, episode: Episode) -> str:
     whose = ", first seen in this run" if edit.own else ""
     added, removed = edit.added.text.count("\n") + bool(edit.added.text), edit.removed.text.count("\n") + bool(edit.removed.text)
+    size = f", +{added} −{removed} lines" if added or removed else ""
     path = excerpt(episode.quotes.mask(edit.path), 120) if edit.path else "a file"
-    return f"m{edit.message} {edit.how} {path} ({edit.area}{whose}, +{added} −{removed} lines)"
+    how = {"create": "wrote", "delete": "deleted", "move": "moved"}.get(edit.how, "edited")
+    return f"m{edit.message} {how} {path} ({edit.area}{whose}{size})"
 
 
 def _timeline(episode: Episode) -> list[str]:
     """Runs and edits in order. Where there are too many, green and nameless ones go first."""
-    steps: list[tuple[int, bool, str]] = []
+    # Of one message the edits come first: what it ran, it mostly ran on them.
+    steps: list[tuple[int, bool, str]] = [
+        (e.message, e.area in _GUARDED, _edit(e, episode)) for e in episode.ledger.edits if e.how != "shown"
+    ]
     for run in episode.ledger.runs:
         if run.kind != "other" or run.outcome == "failed":
             steps.append((run.message, run.kind == "test" or run.outcome == "failed", _run(run, episode)))
-    steps += [(e.message, e.area in _GUARDED, _edit(e, episode)) for e in episode.ledger.edits if e.how != "shown"]
+    steps = list(dict.fromkeys(steps))
     steps.sort(key=lambda step: step[0])
     if len(steps) > _MOST_STEPS:
         rest = [step for step in steps if step[1]]
@@ -127,10 +132,11 @@ def _beside(episode: Episode, final: int) -> dict[str, JsonValue]:
         e for e in episode.ledger.edits if e.how != "shown" and tests is not None and tests.message < e.message < final
     )
     runs: list[JsonValue] = [_run(r, episode) for r in last.values()]
+    edits: list[JsonValue] = [_edit(e, episode) for e in later]
     told: dict[str, JsonValue] = {
         "report": f"m{final}",
         "last_runs": runs or ["no test, build or lint run was recognised before the report"],
-        "edited_after_the_last_test_run": [*(_edit(e, episode) for e in later)][:20],
+        "edited_after_the_last_test_run": edits[:20],
     }
     # A plain failed command that was never repeated with success is easily left out of a report.
     green = {(r.command, r.outcome) for r in before}

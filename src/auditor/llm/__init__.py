@@ -201,7 +201,7 @@ class LLM:
                 self.stats.outcomes[last.kind] += 1
                 if last.act == "slower":
                     server.gate.slower(started)
-                else:
+                elif last.act not in ("form", "parameter"):
                     server.gate.learnt()
             if last.act in ("form", "parameter"):
                 if self._learn(server, to, last, body):
