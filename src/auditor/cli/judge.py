@@ -77,6 +77,9 @@ DryRunOption = Annotated[
 BatchOption = Annotated[
     bool, typer.Option("--batch", help="Send the calls as batches (half price) and wait; run again to go on.", rich_help_panel=_J)
 ]
+BatchPauseOption = Annotated[
+    float, typer.Option(min=0.1, metavar="SECONDS", help="How often a batch is asked after.", rich_help_panel=_J)
+]
 
 
 def judge_options(
@@ -128,14 +131,7 @@ def count(options: Options, judging: JudgeOptions, report: Any, fmt: Format) -> 
     say("nothing was sent; second calls (a quote that is not there, the last reading of a long episode) come on top")
 
 
-def scan_judged(options: Options, judging: JudgeOptions | None, report: Any) -> Audit:
-    """A scan, with a judge where there is one."""
-    from auditor import pipeline
-
-    return pipeline.scan(options, report, judged(judging))
-
-
-def in_batches(options: Options, judging: JudgeOptions | None, report: Any) -> Audit:
+def in_batches(options: Options, judging: JudgeOptions, report: Any, pause: float) -> Audit:
     """`--batch`: send what is missing, wait, and again until nothing is; interrupted and run again it goes on."""
     import tempfile
     from pathlib import Path
@@ -144,11 +140,10 @@ def in_batches(options: Options, judging: JudgeOptions | None, report: Any) -> A
     from auditor.judging import batches
     from auditor.judging.doors import Recording
 
-    assert judging is not None  # the command has refused --batch without a judge
     setup, audit_path = judging.setup(), Path(options.output)
     for _ in range(4):
         if (audit_path / "llm.sqlite").exists():
-            batches.wait(audit_path, setup, say)
+            batches.wait(audit_path, setup, say, pause)
         with tempfile.TemporaryDirectory() as folder, batches.writing(folder) as (writer, door):
             pipeline.scan(options, report, judged(judging, open_door=door, dry=True))
             writer.close()

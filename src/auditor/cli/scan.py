@@ -25,6 +25,7 @@ from auditor.cli.base import (
 from auditor.cli.judge import (
     BaseUrlOption,
     BatchOption,
+    BatchPauseOption,
     ConcurrencyOption,
     ContextOption,
     DryRunOption,
@@ -45,7 +46,7 @@ from auditor.cli.judge import (
     count,
     in_batches,
     judge_options,
-    scan_judged,
+    judged,
 )
 
 
@@ -70,6 +71,7 @@ def scan(
     extract_with: ExtractOption = None,
     dry_run: DryRunOption = False,  # noqa: FBT002  # a flag on the command line
     batch: BatchOption = False,  # noqa: FBT002  # a flag on the command line
+    batch_pause: BatchPauseOption = 30.0,
     endpoints: EndpointsOption = None,
     header: HeaderOption = None,
     param: ParamOption = None,
@@ -81,7 +83,7 @@ def scan(
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Read logs, run the detectors, and write an audit. Run it again to do only what is missing."""
-    from auditor import query, show
+    from auditor import pipeline, query, show
     from auditor.plan import Options
 
     judging = judge_options(
@@ -96,8 +98,10 @@ def scan(
             if judging and dry_run:
                 count(options, judging, report, fmt)
                 return
-            run = in_batches if batch else scan_judged
-            audit = run(options, judging, report)
+            if judging and batch:
+                audit = in_batches(options, judging, report, batch_pause)
+            else:
+                audit = pipeline.scan(options, report, judged(judging))
     except KeyboardInterrupt:
         say(f"auditor: interrupted; what was finished is kept in {output}, run the same command again to go on")
         raise typer.Exit(130) from None
