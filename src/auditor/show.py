@@ -6,14 +6,11 @@ import contextlib
 import functools
 import json
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jsonlines
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
@@ -270,28 +267,3 @@ def usage_line(used: dict[str, Any]) -> str:
     kept = f", {used['kept']:,} replies kept from before" if used["kept"] else ""
     tokens = f"{used['prompt_tokens']:,} tokens in, {used['completion_tokens']:,} out"
     return f"judge: {used['sent']:,} calls sent ({outcomes or 'none'}){kept}; {tokens}, {cost}"
-
-
-@contextlib.contextmanager
-def watch(stream: TextIO) -> Iterator[Callable[[int, int, int, int], None]]:
-    """A function (bytes, of bytes, episodes, rejects) that shows progress: a bar in a terminal, a line every 10 s elsewhere."""
-    if not stream.isatty():
-        last = time.monotonic()
-
-        def line(done: int, total: int, episodes: int, rejects: int) -> None:
-            nonlocal last
-            if time.monotonic() - last >= 10:
-                last = time.monotonic()
-                stream.write(f"{done / max(total, 1):4.0%}  {episodes:,} episodes  {rejects:,} rejects\n")
-                stream.flush()
-
-        yield line
-        return
-    columns = (BarColumn(), TaskProgressColumn(), DownloadColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def draw(done: int, total: int, episodes: int, rejects: int) -> None:
-            bar.update(task, completed=done, total=total, description=f"{episodes:,} episodes, {rejects:,} rejects")
-
-        yield draw

@@ -112,9 +112,9 @@ def test_a_thousand_episodes_with_a_fifth_of_all_calls_failing(auditor, tmp_path
     theirs, ours = counts["outcomes"], used["outcomes"]
     assert ours["ok"] == theirs["ok"] + theirs["broken"] + theirs["schema"] + theirs["fenced"]
     assert ours["truncated"] == theirs["length"]
-    assert ours["refused"] == theirs["refusal"] + theirs["filter"] + theirs["filter-400"]
-    assert (ours["429"], ours["500"], ours["503"]) == (theirs["429"] + theirs["429-after"], theirs["500"], theirs["503"])
-    assert ours["timeout"] + ours["disconnected"] == theirs["hang"] + theirs["closed"]
+    assert ours["refused"] == theirs["refusal"] + theirs["filter"]
+    assert (ours["429"], ours["500"], ours["503"]) == (theirs["429"], theirs["500"], theirs["503"])
+    assert ours["timeout"] + ours["disconnected"] == theirs["gone"] + theirs["closed"]
     assert f"{used['sent']:,} calls sent" in done.stderr
     auditor("report", "audit")
     for path in [p for p in audit.rglob("*") if p.is_file()]:
@@ -127,13 +127,12 @@ def test_a_thousand_episodes_with_a_fifth_of_all_calls_failing(auditor, tmp_path
 @pytest.mark.slow
 def test_killed_twenty_times_nothing_is_asked_twice_but_what_was_in_flight(tmp_path):
     many(tmp_path / "logs.jsonl", 400)
-    journal = tmp_path / "journal.jsonl"
     rng = random.Random(4)
-    with running(latency=0.05, journal=str(journal)) as server:
+    with running(latency=0.05) as server, (tmp_path / "errors.txt").open("w") as errors:
         command = [AUDITOR, "scan", "logs.jsonl", "-o", "audit", "--judge", "m", "--base-url", server.url, "--judge-on", "all", "--concurrency", "8"]
         kills = 0
         for _ in range(60):
-            process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
             if kills == 20:
                 assert process.wait(timeout=120) == 0
                 break
@@ -141,9 +140,9 @@ def test_killed_twenty_times_nothing_is_asked_twice_but_what_was_in_flight(tmp_p
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 kills += 1
-            assert process.wait() in (0, -signal.SIGKILL)
+            assert process.wait() in (0, -signal.SIGKILL), (tmp_path / "errors.txt").read_text()
         bodies = server.counts(bodies=True)["bodies"]
-    assert kills == 24
+    assert kills == 20
     # A request may come again only if its answer never arrived: at most the 8 in flight at each kill.
     repeated = sum(len(seen) - 1 for seen in bodies.values())
     assert repeated <= 8 * kills

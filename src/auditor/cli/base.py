@@ -13,8 +13,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from auditor.pipeline import Progress
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -92,11 +90,7 @@ def stdin(logs: list[str]) -> Iterator[list[str]]:
 @contextmanager
 def progress() -> Iterator[Any]:
     """A progress bar on stderr, or a plain line now and then where that is no terminal."""
-    from auditor.show import watch
+    from auditor.watch import watch
 
     with watch(sys.stderr) as report:
-
-        def tell(progress: Progress) -> None:
-            report(progress.counts["bytes"], progress.total_bytes, progress.counts["episodes"], progress.counts["rejects"])
-
-        yield tell
+        yield report
