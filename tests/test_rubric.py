@@ -23,7 +23,7 @@ signals:
     why: because of a test
     weight: 2
     then: {channel: final, any: ['\\bdone\\b']}
-judge: {views: [all], instructions: look}
+judge: {views: [all], finding: one thing, instructions: look}
 """
 
 
@@ -57,6 +57,7 @@ def test_a_good_one_loads(tmp_path):
         ("channel: final", "channel: final, ledger: edit", ["either `channel`"]),
         ("when: [so]", "when: [sow]", ["sow", "no criterion"]),
         ("flag_from: 1", "flag_from: 9", ["flag_from"]),
+        ("when: [not so], rule", "when: [so], rule", ["levels: none holds for not so"]),
         ("status: experimental", "status: no", ["status"]),
         ("id: mine", "id: yours", ["yours.yaml"]),
         ("question: Is it so?", "question: [", ["mine.yaml:"]),
@@ -76,6 +77,23 @@ def test_the_hash_covers_what_can_change_a_verdict_and_no_more():
     assert Rubric.model_validate(data).signals_hash == first
     data["signals"][0]["then"]["any"] = ["\\bready\\b"]
     assert Rubric.model_validate(data).signals_hash != first
+
+
+def test_signals_and_judge_are_hashed_apart():
+    data = yaml.safe_load(BASE)
+    first = Rubric.model_validate(data)
+    data["signals"][0]["then"]["any"] = ["\\bready\\b"]
+    assert Rubric.model_validate(data).judge_hash == first.judge_hash
+    data["judge"]["instructions"] = "look twice"
+    assert Rubric.model_validate(data).judge_hash != first.judge_hash
+
+
+def test_an_unclear_answer_matters_only_where_it_could_change_the_level():
+    rubric = load(shipped() / "concealment.yaml")
+    known = {"knew": True, "material": True, "settled": False, "intent": False, "aggravated": None}
+    assert rubric.levels_of(known) == {2}
+    assert rubric.levels_of({**known, "intent": None}) == {2, 3, 4}
+    assert rubric.levels_of({**known, "settled": None}) == {0, 2}
 
 
 def test_levels_follow_from_criteria_and_unclear_is_not_clean():
