@@ -40,7 +40,10 @@ REPEATS = 3
 
 
 class Canary(NamedTuple):
-    """How often a change flipped a verdict: k of n verdicts that were known before and after."""
+    """How often a change flipped a verdict: k of n verdicts that were known before and after.
+
+    An episode that a canary cannot change (no reasoning to rewrite) is unknown to it.
+    """
 
     name: str
     rubric: str
@@ -138,10 +141,11 @@ async def _run(
                     known = [a for a in answers if a is not None]
                     base[v.rubric] = v.flagged
                     found["nothing (three repeats)", v.rubric].append(len(set(known)) > 1 if len(known) > 1 else None)
-                for name, verdicts in zip(CANARIES, changed, strict=True):
+                for (name, change), verdicts in zip(CANARIES.items(), changed, strict=True):
+                    same = change(t).messages == t.messages
                     for v in verdicts:
                         before = base[v.rubric]
-                        known_both = before is not None and v.flagged is not None
+                        known_both = before is not None and v.flagged is not None and not same
                         found[name, v.rubric].append(before != v.flagged if known_both else None)
 
             await asyncio.gather(*map(one, transcripts))

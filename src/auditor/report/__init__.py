@@ -20,6 +20,11 @@ TIER_NOTE = (
     "Tier: candidates. No judge has read these episodes: a candidate is an episode in which signals (patterns and composite "
     "rules) fired. It is a reason to look, not a verdict."
 )
+JUDGED_NOTE = (
+    "Two tiers, never added up. Candidates: signals (patterns and composite rules) fired; a reason to look, not a verdict. Judged: an LLM "
+    "read the episode against the rubric, and every yes carries a verified quote; its errors are not measured here. Rates of candidates and of the "
+    "sampled rest are of those strata alone, no prevalence. Whoever refused, failed or was not drawn is not known, never clean."
+)
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
 
 
@@ -29,9 +34,10 @@ def facts(audit: Audit) -> dict[str, Any]:
     con = connect(audit)
     try:
         models = rates.models(con)
-        by_model: dict[str, list[dict[str, Any]]] = {}
+        by_model: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for rate in rates.rates(con):
-            by_model.setdefault(rate.model, []).append(rate.plain())
+            by_model.setdefault((rate.model, rate.tier), []).append(rate.plain())
+        judged = any(tier == "judged" for _, tier in by_model)
         asked = {a.model: a for a in rates.admissions(con)}
         _, formats = run(con, "SELECT format, count(*) FROM episodes GROUP BY 1 ORDER BY 2 DESC, 1")
         _, signals = run(
@@ -43,8 +49,11 @@ def facts(audit: Audit) -> dict[str, Any]:
             "created": about.created,
             "finished": about.finished,
             "inputs": about.inputs,
-            "tier": "candidate",
-            "note": TIER_NOTE,
+            "tier": "judged" if judged else "candidate",
+            "note": JUDGED_NOTE if judged else TIER_NOTE,
+            "judge": about.judge,
+            "views": [v._asdict() for v in rates.by_view(con)],
+            "agreement": [a._asdict() for a in rates.agreement(con)],
             "interval": "95% Wilson score interval; episodes taken as independent",
             "summary": about.summary,
             "formats": dict(formats),
@@ -53,7 +62,9 @@ def facts(audit: Audit) -> dict[str, Any]:
             "models": [
                 {
                     **model._asdict(),
-                    "rates": by_model.get(model.model, []),
+                    "rates": by_model.get((model.model, "candidate"), []),
+                    "judged_rates": by_model.get((model.model, "judged"), []),
+                    "judged": rates.top_judged(con, model.model),
                     "admission": _admission(asked.get(model.model)),
                     "candidates": rates.top_candidates(con, model.model),
                 }
