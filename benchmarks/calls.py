@@ -72,7 +72,10 @@ def episodes(path: Path, count: int) -> None:
     """Short canonical episodes, none a candidate."""
     with path.open("w") as out:
         for i in range(count):
-            messages = [{"role": "user", "content": f"Sum column {i}."}, {"role": "assistant", "reasoning": "add", "content": f"The sum is {i}."}]
+            messages = [
+                {"role": "user", "content": f"Sum column {i}."},
+                {"role": "assistant", "reasoning": "add", "content": f"The sum is {i}."},
+            ]
             out.write(json.dumps({"id": f"e{i}", "model": "m", "messages": messages}) + "\n")
 
 
@@ -80,7 +83,19 @@ def first_call(folder: Path, logs: Path, url: str, server, seconds: float) -> tu
     """Seconds from start to the first call, and the peak memory (MB) of the process after so many seconds."""
     before = server.counts()["requests"]
     start = time.perf_counter()
-    command = [AUDITOR, "scan", str(logs), "-o", str(folder / f"{logs.stem}-audit"), "--judge", "m", "--base-url", url, "--judge-on", "all"]
+    command = [
+        AUDITOR,
+        "scan",
+        str(logs),
+        "-o",
+        str(folder / f"{logs.stem}-audit"),
+        "--judge",
+        "m",
+        "--base-url",
+        url,
+        "--judge-on",
+        "all",
+    ]
     process = subprocess.Popen([*command, "--concurrency", "64"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while server.counts()["requests"] == before and process.poll() is None:
         time.sleep(0.01)

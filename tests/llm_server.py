@@ -82,8 +82,17 @@ class LLMServer:
         return app
 
     async def counts(self, request: web.Request) -> web.Response:
-        paid = {k: v for k, v in self.bodies.items() if sum(o in ("ok", "length", "refusal", "filter", "broken", "schema", "fenced") for o in v) > 1}
-        told = {"requests": sum(map(len, self.bodies.values())), "outcomes": self.outcomes, "repeated": len(paid), "peak": self.peak}
+        paid = {
+            k: v
+            for k, v in self.bodies.items()
+            if sum(o in ("ok", "length", "refusal", "filter", "broken", "schema", "fenced") for o in v) > 1
+        }
+        told = {
+            "requests": sum(map(len, self.bodies.values())),
+            "outcomes": self.outcomes,
+            "repeated": len(paid),
+            "peak": self.peak,
+        }
         if "bodies" in request.query:
             told["bodies"] = self.bodies
         return web.json_response(told)
@@ -136,25 +145,65 @@ class LLMServer:
             shown = authorization.removeprefix("Bearer ")
             return "401", 401, error(f"Incorrect API key provided: {shown}.", "invalid_api_key"), {}
         if s.model and body.get("model") != s.model:
-            return "404", 404, error(f"The model `{body.get('model')}` does not exist or you do not have access to it.", "model_not_found"), {}
+            return (
+                "404",
+                404,
+                error(f"The model `{body.get('model')}` does not exist or you do not have access to it.", "model_not_found"),
+                {},
+            )
         if s.quota and sum(self.outcomes.values()) >= s.quota:
-            return "quota", 429, error("You exceeded your current quota, please check your plan and billing details.", "insufficient_quota"), {}
+            return (
+                "quota",
+                429,
+                error("You exceeded your current quota, please check your plan and billing details.", "insufficient_quota"),
+                {},
+            )
         form = body.get("response_format", {}).get("type", "text")
         if (s.no_schema and form == "json_schema") or (s.no_json and form == "json_object"):
-            return "400", 400, error(f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model.", None, "response_format"), {}
+            return (
+                "400",
+                400,
+                error(
+                    f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model.",
+                    None,
+                    "response_format",
+                ),
+                {},
+            )
         if s.no_temperature and "temperature" in body:
-            return "400", 400, error("Unsupported value: 'temperature' does not support 0 with this model.", "unsupported_value", "temperature"), {}
+            return (
+                "400",
+                400,
+                error("Unsupported value: 'temperature' does not support 0 with this model.", "unsupported_value", "temperature"),
+                {},
+            )
         if s.no_max_tokens and "max_tokens" in body:
             told = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
             return "400", 400, error(told, "unsupported_parameter", "max_tokens"), {}
         size = sum(len(m["content"]) for m in body["messages"])
         if s.context and size > s.context:
-            return "too_long", 400, error(f"This model's maximum context length is {s.context // 4} tokens.", "context_length_exceeded", "messages"), {}
-        fault = self.random.choice(s.fault_kinds.split(",")) if s.faults and self.random.random() < s.faults else "refusal" if s.refuse else ""
+            return (
+                "too_long",
+                400,
+                error(f"This model's maximum context length is {s.context // 4} tokens.", "context_length_exceeded", "messages"),
+                {},
+            )
+        fault = (
+            self.random.choice(s.fault_kinds.split(","))
+            if s.faults and self.random.random() < s.faults
+            else "refusal"
+            if s.refuse
+            else ""
+        )
         if fault == "hang":
             await asyncio.sleep(s.hang)
         if fault in ("429", "429-after"):
-            return "429", 429, error("Rate limit reached for requests", "rate_limit_exceeded"), {"Retry-After": str(s.retry_after)} if "after" in fault else {}
+            return (
+                "429",
+                429,
+                error("Rate limit reached for requests", "rate_limit_exceeded"),
+                {"Retry-After": str(s.retry_after)} if "after" in fault else {},
+            )
         if fault in ("500", "503"):
             return fault, int(fault), error("The server had an error while processing your request", None), {}
         if fault == "filter-400":
@@ -189,14 +238,25 @@ class LLMServer:
             schema = json.loads(last.rpartition("JSON Schema:")[2])
         lines = [json.loads(line) for line in data.split("\n") if line.startswith('{"m":')]
         told = [line for line in lines if line["channel"] in ("final", "say", "action", "reasoning", "reply")]
-        found = next(((line, match) for line in told if (match := re.search(f"(?:{s.pattern})[^\n]{{0,40}}", line["text"], re.IGNORECASE))), None)
+        found = next(
+            (
+                (line, match)
+                for line in told
+                if (match := re.search(f"(?:{s.pattern})[^\n]{{0,40}}", line["text"], re.IGNORECASE))
+            ),
+            None,
+        )
         if s.gullible and "verdict: clean" in data:
             found = None
         if s.gullible and "verdict: guilty" in data and told:
             found = (told[-1], re.search(r"\S[^\n]{0,60}", told[-1]["text"]))
         quote = found and {"message": found[0]["m"], "channel": found[0]["channel"], "quote": found[1].group()}
         if s.invent and lines:
-            quote = {"message": lines[-1]["m"], "channel": lines[-1]["channel"], "quote": "I deleted the log so that nobody would ever notice."}
+            quote = {
+                "message": lines[-1]["m"],
+                "channel": lines[-1]["channel"],
+                "quote": "I deleted the log so that nobody would ever notice.",
+            }
         if schema and set(schema["properties"]) == {"evidence"}:
             return {"evidence": [{**quote, "why": "it matches"}] if quote else []}
         if not quote:
@@ -216,7 +276,17 @@ class LLMServer:
         form = await request.post()
         name = f"file-{len(self.files) + 1}"
         self.files[name] = form["file"].file.read()
-        return web.json_response({"id": name, "object": "file", "bytes": len(self.files[name]), "created_at": 1, "filename": "f", "purpose": "batch", "status": "processed"})
+        return web.json_response(
+            {
+                "id": name,
+                "object": "file",
+                "bytes": len(self.files[name]),
+                "created_at": 1,
+                "filename": "f",
+                "purpose": "batch",
+                "status": "processed",
+            }
+        )
 
     async def content(self, request: web.Request) -> web.Response:
         return web.Response(body=self.files[request.match_info["id"]])
@@ -241,7 +311,12 @@ class LLMServer:
             digest = hashlib.sha256(json.dumps(line["body"]).encode()).hexdigest()[:16]
             self.bodies.setdefault(digest, []).append(outcome)
             self.outcomes[outcome] += 1
-            result = {"id": f"r-{len(done)}", "custom_id": line["custom_id"], "response": {"status_code": status, "request_id": "q", "body": body}, "error": None}
+            result = {
+                "id": f"r-{len(done)}",
+                "custom_id": line["custom_id"],
+                "response": {"status_code": status, "request_id": "q", "body": body},
+                "error": None,
+            }
             (done if status == 200 else failed).append(json.dumps(result))
         for key, rows in (("output_file_id", done), ("error_file_id", failed)):
             if rows:
@@ -269,7 +344,9 @@ class Running:
             return json.load(response)
 
     def set(self, **settings: object) -> None:
-        request = urllib.request.Request(f"{self.address}/settings", json.dumps(settings).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.address}/settings", json.dumps(settings).encode(), {"Content-Type": "application/json"}
+        )
         urllib.request.urlopen(request).close()
 
 
@@ -304,7 +381,9 @@ def main() -> None:
     for f in fields(Settings):
         kind = type(f.default)
         flag = f"--{f.name.replace('_', '-')}"
-        parser.add_argument(flag, action="store_true") if kind is bool else parser.add_argument(flag, type=kind, default=f.default)
+        parser.add_argument(flag, action="store_true") if kind is bool else parser.add_argument(
+            flag, type=kind, default=f.default
+        )
     try:
         asyncio.run(serve(Settings(**vars(parser.parse_args()))))
     except KeyboardInterrupt:

@@ -244,7 +244,7 @@ def test_a_large_file_in_byte_ranges_gives_each_line_once(tmp_path):
     from auditor import pipeline, plan
 
     make(tmp_path / "big.jsonl", 2000)
-    code = "import sys; from auditor import plan, pipeline; plan.SHARD_BYTES = 100_000; pipeline.scan(plan.Options((sys.argv[1],), sys.argv[2]))"
+    code = "import sys; from auditor import plan, pipeline; plan.FIRST_BYTES = 10_000; plan.SHARD_BYTES = 100_000; pipeline.scan(plan.Options((sys.argv[1],), sys.argv[2]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "big.jsonl"), str(tmp_path / "cut")], check=True)
     pipeline.scan(plan.Options((str(tmp_path / "big.jsonl"),), str(tmp_path / "whole")))
     assert len(list((tmp_path / "cut" / "commits").iterdir())) > 10

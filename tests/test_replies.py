@@ -33,7 +33,11 @@ def test_only_what_was_paid_for_is_kept(tmp_path):
     replies = Replies.open(tmp_path / "llm.sqlite")
     for status in ("ok", "refused", "truncated", "too_long", "error", "skipped"):
         replies.put(status, Reply(status=status, text="t\ud800", cost=0.5, prompt_tokens=3))
-    assert [s for s in ("ok", "refused", "truncated", "too_long", "error", "skipped") if replies.get(s)] == ["ok", "refused", "truncated"]
+    assert [s for s in ("ok", "refused", "truncated", "too_long", "error", "skipped") if replies.get(s)] == [
+        "ok",
+        "refused",
+        "truncated",
+    ]
     kept = replies.get("ok")
     assert kept is not None
     assert (kept.cached, kept.cost, kept.prompt_tokens) == (True, 0.0, 3)

@@ -17,12 +17,16 @@ def test_the_rest_is_drawn_with_its_probability_and_the_same_every_time():
     assert 850 < len(chosen) < 1150
     assert {d.weight for d in chosen} == {20.0}
     assert {d.weight for d in drawn if not d.chosen} == {0.0}
-    assert drawn[:50] == [draw(f"episode-{i}", candidate=False, judge_on="candidates", sample_rest=0.05, seed=7) for i in range(50)]
+    assert drawn[:50] == [
+        draw(f"episode-{i}", candidate=False, judge_on="candidates", sample_rest=0.05, seed=7) for i in range(50)
+    ]
 
 
 def test_another_seed_draws_others_and_a_larger_share_keeps_the_smaller():
     def ids(share: float, seed: int) -> set[int]:
-        return {i for i in range(2000) if draw(str(i), candidate=False, judge_on="candidates", sample_rest=share, seed=seed).chosen}
+        return {
+            i for i in range(2000) if draw(str(i), candidate=False, judge_on="candidates", sample_rest=share, seed=seed).chosen
+        }
 
     assert ids(0.1, 0) != ids(0.1, 1)
     assert ids(0.05, 0) < ids(0.1, 0)

@@ -81,6 +81,8 @@ def scan(options: Options, report: Callable[[Progress], None] = lambda _: None, 
                 stage.put(shard)
             report(progress)
         if stage is not None:
+            for commit in audit.commits():
+                stage.put(commit.shard)
             stage.finish(lambda: report(progress))
         finish(audit)
         if stage is not None:
@@ -231,7 +233,12 @@ def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter
         try:
             while True:
                 while len(flying) < options.jobs * 2 and (task := next(tasks, None)) is not None:
-                    flying[pool.submit(scan_shard, task, options)] = task
+                    # A worker starts with the signals of its parent: an interrupt while it imports is none of its business.
+                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                    try:
+                        flying[pool.submit(scan_shard, task, options)] = task
+                    finally:
+                        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
                 if not flying:
                     return
                 done, _ = wait(flying, return_when=FIRST_COMPLETED)

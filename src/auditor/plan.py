@@ -21,6 +21,8 @@ from auditor.store import Audit, Commit
 from auditor.transcript import Transcript
 
 SHARD_BYTES = 32 << 20
+FIRST_BYTES = 1 << 20
+"""Shards begin small and double, so that a judge has work while the rest is still being read."""
 SHARD_FILES = 512
 REJECT, COMPANION = "!", "+"
 """In place of a reader's name: a file that cannot be read (with the reason), a file read beside another."""
@@ -39,7 +41,7 @@ class Options:
 
     def fingerprint(self) -> str:
         """Changes when the same source could give other transcripts."""
-        parts = [f"{r.name}:{r.version}" for r in readers.registry().values()]
+        parts = [f"cut:{FIRST_BYTES}:{SHARD_BYTES}", *(f"{r.name}:{r.version}" for r in readers.registry().values())]
         for path in (self.mapping, self.join):
             parts.append(hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else "")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -82,8 +84,8 @@ def tasks(
         elif not stale:
             keep(commit)
     mapping = mappings.load(options.mapping) if options.mapping else None
-    # A file over SHARD_BYTES may be done in part; a smaller one is whole or not there, and is not opened again.
-    todo = (f for f in found if f.size > SHARD_BYTES or (f.path, 0) not in done)
+    # A file over FIRST_BYTES may be done in part; a smaller one is whole or not there, and is not opened again.
+    todo = (f for f in found if f.size > FIRST_BYTES or (f.path, 0) not in done)
     missing = (u for u in units_of(todo, mapping) if (u[1].paths[0], u[1].start) not in done)
     yield from pack(missing, tuple(hashes))
 
@@ -104,13 +106,14 @@ def units_in(commit: Commit) -> tuple[tuple[Unit, str], ...]:
 
 
 def pack(units: Iterable[tuple[files.Found, Unit, str, int]], rubrics: tuple[str, ...]) -> Iterator[Task]:
-    """Units in order, packed into shards of at most `SHARD_BYTES` and `SHARD_FILES`."""
+    """Units in order, packed into shards of at most `SHARD_BYTES` (the first ones less) and `SHARD_FILES`."""
     batch: list[tuple[files.Found, Unit, str]] = []
-    size = 0
+    size, limit = 0, FIRST_BYTES
     for found, unit, why, weight in units:
-        if batch and (size + weight > SHARD_BYTES or len(batch) >= SHARD_FILES):
+        if batch and (size + weight > limit or len(batch) >= SHARD_FILES):
             yield _task(batch, rubrics)
             batch, size = [], 0
+            limit = min(limit * 2, SHARD_BYTES)
         batch.append((found, unit, why))
         size += weight
     if batch:
@@ -139,13 +142,22 @@ def units_of(found: Iterable[files.Found], mapping: Reader | None) -> Iterator[t
         if grouped:
             group.append(file)
             group_unit = unit
-        elif file.size > SHARD_BYTES and _by_record(unit, mapping) and files.splittable(file.path):
-            for start in range(0, file.size, SHARD_BYTES):
-                yield file, unit._replace(start=start, end=start + SHARD_BYTES), "", SHARD_BYTES
+        elif file.size > FIRST_BYTES and _by_record(unit, mapping) and files.splittable(file.path):
+            for start, end in _ranges(file.size):
+                yield file, unit._replace(start=start, end=end), "", end - start
         else:
             yield file, unit, why, file.size
     if group and group_unit:
         yield group[0], group_unit._replace(paths=tuple(g.path for g in group)), "", sum(g.size for g in group)
+
+
+def _ranges(size: int) -> Iterator[tuple[int, int]]:
+    """Byte ranges that cover a file; they depend on nothing but its size."""
+    start, step = 0, FIRST_BYTES
+    while start < size:
+        yield start, start + step
+        start += step
+        step = min(step * 2, SHARD_BYTES)
 
 
 def _folder(file: files.Found) -> str:

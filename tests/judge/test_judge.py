@@ -27,7 +27,9 @@ def transcript(messages, **facts):
     return next(iter(read_line(json.dumps(episode("e-1", *messages, **facts)).encode(), Context(Source(path="x")))))
 
 
-def judge(tmp_path, url, t, *, rubrics=("concealment",), names=("m",), views=("all",), votes=1, context=48_000, extract=None, draw=WHOLE):
+def judge(
+    tmp_path, url, t, *, rubrics=("concealment",), names=("m",), views=("all",), votes=1, context=48_000, extract=None, draw=WHOLE
+):
     async def run():
         replies = Replies.open(tmp_path / "llm.sqlite")
         try:
@@ -60,7 +62,9 @@ def test_no_finding_is_clean_and_the_rubric_says_which_level(tmp_path):
 
 def test_an_invented_quote_never_becomes_a_flag(tmp_path):
     with running(invent=True) as server:
-        found = judge(tmp_path, server.url, transcript(RED), rubrics=tuple(RUBRICS), views=("all", "actions"), votes=3, names=("a", "b"))
+        found = judge(
+            tmp_path, server.url, transcript(RED), rubrics=tuple(RUBRICS), views=("all", "actions"), votes=3, names=("a", "b")
+        )
         asked = server.counts()["requests"]
     known = [v for v in found if v.status not in (Status.NOT_ASKED, Status.NO_REASONING)]
     assert {v.status for v in known} == {Status.UNSUPPORTED}
@@ -140,7 +144,13 @@ def test_votes_and_judges_are_counted_and_the_majority_has_a_row(tmp_path):
 def test_a_long_run_goes_in_parts_and_nothing_is_lost(tmp_path):
     filler = []
     for i in range(120):
-        filler.append({"role": "assistant", "content": "", "tool_calls": [{"id": f"c{i}", "name": "bash", "arguments": {"command": f"cat f{i}"}}]})
+        filler.append(
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": f"c{i}", "name": "bash", "arguments": {"command": f"cat f{i}"}}],
+            }
+        )
         filler.append({"role": "tool", "tool_call_id": f"c{i}", "content": f"line {i} " * 150})
     planted = {"role": "assistant", "content": "PLANTED here in the middle of it."}
     long = [RED[0], *filler[:120], planted, *filler[120:], {"role": "assistant", "content": "Finished."}]

@@ -42,12 +42,20 @@ def test_export_answer_collect(auditor, tmp_path):
     with running() as server:
         lines = answer(files, server.url, tmp_path / "results.jsonl", leave=3)
         assert len(lines) == len({line["custom_id"] for line in lines}) == 24
-        assert all(line["body"]["response_format"]["type"] == "json_schema" and line["url"] == "/v1/chat/completions" for line in lines)
+        assert all(
+            line["body"]["response_format"]["type"] == "json_schema" and line["url"] == "/v1/chat/completions" for line in lines
+        )
         assert "sk-in-no-file" not in files[0].read_text()
         done = auditor("batch", "collect", "audit", "results.jsonl")
         assert "21 replies kept" in done.stderr
         assert "3 calls still lack a reply" in done.stderr
-        assert rows(tmp_path / "audit", "SELECT status, count(*) FROM verdicts WHERE tier = 'judged' AND status IN ('ok', 'skipped') GROUP BY 1 ORDER BY 1")[-1][1] <= 3
+        assert (
+            rows(
+                tmp_path / "audit",
+                "SELECT status, count(*) FROM verdicts WHERE tier = 'judged' AND status IN ('ok', 'skipped') GROUP BY 1 ORDER BY 1",
+            )[-1][1]
+            <= 3
+        )
         auditor("batch", "export", "audit", "-o", "more")
         answer(sorted((tmp_path / "more").glob("*.jsonl")), server.url, tmp_path / "more.jsonl")
         done = auditor("batch", "collect", "audit", "results.jsonl", "more.jsonl")
@@ -83,7 +91,12 @@ def test_batch_mode_submits_waits_and_is_taken_up_after_a_kill(auditor, tmp_path
     many(tmp_path / "logs.jsonl", 6)
     with running(batch_seconds=3.0) as server:
         options = ("--judge", "m", "--base-url", server.url, "--judge-on", "all", "--batch")
-        process = subprocess.Popen([AUDITOR, "scan", "logs.jsonl", "-o", "audit", *options], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [AUDITOR, "scan", "logs.jsonl", "-o", "audit", *options],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
         for line in process.stderr:
             if b"requests sent" in line:
                 break

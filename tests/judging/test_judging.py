@@ -51,21 +51,31 @@ def rows(audit, sql):
 def test_candidates_and_a_known_sample_of_the_rest_are_judged(auditor, tmp_path):
     many(tmp_path / "logs.jsonl", 60)
     with running() as server:
-        done = auditor("scan", "logs.jsonl", "-o", "audit", "--judge", "m", "--base-url", server.url, "--sample-rest", "0.3", "--seed", "5")
+        done = auditor(
+            "scan", "logs.jsonl", "-o", "audit", "--judge", "m", "--base-url", server.url, "--sample-rest", "0.3", "--seed", "5"
+        )
         asked = server.counts()["requests"]
-        again = auditor("scan", "logs.jsonl", "-o", "audit", "--judge", "m", "--base-url", server.url, "--sample-rest", "0.3", "--seed", "5")
+        again = auditor(
+            "scan", "logs.jsonl", "-o", "audit", "--judge", "m", "--base-url", server.url, "--sample-rest", "0.3", "--seed", "5"
+        )
         assert server.counts()["requests"] == asked
     assert "Judged, by judge m; candidates and the sampled rest are no prevalence" in done.stdout
     assert "not drawn" in done.stdout
     assert done.stdout == again.stdout
     audit = tmp_path / "audit"
-    assert rows(audit, "SELECT count(*), count(DISTINCT (episode_id, rubric, view, detector)) FROM verdicts WHERE tier = 'judged'") == [(240, 240)]
+    assert rows(
+        audit, "SELECT count(*), count(DISTINCT (episode_id, rubric, view, detector)) FROM verdicts WHERE tier = 'judged'"
+    ) == [(240, 240)]
     strata = rows(
         audit,
         "SELECT json_extract_string(attributes, '$.stratum') s, weight, status = 'skipped', count(*) FROM verdicts"
         " WHERE rubric = 'concealment' AND tier = 'judged' GROUP BY ALL ORDER BY ALL",
     )
-    assert [(s, round(w, 2), skipped) for s, w, skipped, _ in strata] == [("candidate", 1, False), ("rest", 0, True), ("rest", 3.33, False)]
+    assert [(s, round(w, 2), skipped) for s, w, skipped, _ in strata] == [
+        ("candidate", 1, False),
+        ("rest", 0, True),
+        ("rest", 3.33, False),
+    ]
     assert strata[0][3] == 30
     assert "judge:m" in auditor("query", "audit", "--min-level", "2").stdout
     shown = auditor("show", "audit", "e-1").stdout
@@ -92,14 +102,29 @@ def test_a_thousand_episodes_with_a_fifth_of_all_calls_failing(auditor, tmp_path
     with running(faults=0.2, seed=11, retry_after=0.05) as server:
         options = ("--judge", "m", "--base-url", server.url, "--judge-on", "all", "--views", "all,actions,reasoning")
         done = auditor(
-            "scan", "logs.jsonl", "-o", "audit", *options, "--concurrency", "64", "--timeout", "1.5", "--header", "X-Extra: hidden-header-value"
+            "scan",
+            "logs.jsonl",
+            "-o",
+            "audit",
+            *options,
+            "--concurrency",
+            "64",
+            "--timeout",
+            "1.5",
+            "--header",
+            "X-Extra: hidden-header-value",
         )
         time.sleep(0.3)
         counts = server.counts()
     audit = tmp_path / "audit"
     cells = {"concealment": 3, "grader_gaming": 2, "reward_hacking": 2, "admission": 1}
-    found = rows(audit, "SELECT rubric, view, status, count(*), count(flagged) FROM verdicts WHERE tier = 'judged' GROUP BY ALL ORDER BY ALL")
-    assert Counter({r: sum(n for rubric, _, _, n, _ in found if rubric == r) for r in cells}) == {r: 1000 * n for r, n in cells.items()}
+    found = rows(
+        audit,
+        "SELECT rubric, view, status, count(*), count(flagged) FROM verdicts WHERE tier = 'judged' GROUP BY ALL ORDER BY ALL",
+    )
+    assert Counter({r: sum(n for rubric, _, _, n, _ in found if rubric == r) for r in cells}) == {
+        r: 1000 * n for r, n in cells.items()
+    }
     assert {status for _, _, status, _, _ in found} <= {"ok", "refused", "truncated", "unparseable", "no_reasoning", "not_asked"}
     assert all(flags == 0 for _, _, status, _, flags in found if status != "ok")
     called = sum(n for rubric, _, status, n, _ in found if status not in ("no_reasoning", "not_asked"))
@@ -129,7 +154,21 @@ def test_killed_twenty_times_nothing_is_asked_twice_but_what_was_in_flight(tmp_p
     many(tmp_path / "logs.jsonl", 400)
     rng = random.Random(4)
     with running(latency=0.05) as server, (tmp_path / "errors.txt").open("w") as errors:
-        command = [AUDITOR, "scan", "logs.jsonl", "-o", "audit", "--judge", "m", "--base-url", server.url, "--judge-on", "all", "--concurrency", "8"]
+        command = [
+            AUDITOR,
+            "scan",
+            "logs.jsonl",
+            "-o",
+            "audit",
+            "--judge",
+            "m",
+            "--base-url",
+            server.url,
+            "--judge-on",
+            "all",
+            "--concurrency",
+            "8",
+        ]
         kills = 0
         for _ in range(60):
             process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
@@ -149,7 +188,10 @@ def test_killed_twenty_times_nothing_is_asked_twice_but_what_was_in_flight(tmp_p
     db = sqlite3.connect(tmp_path / "audit" / "llm.sqlite")
     assert db.execute("SELECT count(*) FROM replies").fetchone()[0] == len(bodies)
     db.close()
-    assert rows(tmp_path / "audit", "SELECT status, count(*) FROM verdicts WHERE tier = 'judged' AND rubric <> 'admission' GROUP BY 1 ORDER BY 1") == [("ok", 1200)]
+    assert rows(
+        tmp_path / "audit",
+        "SELECT status, count(*) FROM verdicts WHERE tier = 'judged' AND rubric <> 'admission' GROUP BY 1 ORDER BY 1",
+    ) == [("ok", 1200)]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +231,9 @@ def test_what_failed_is_asked_again_by_the_next_run(auditor, tmp_path):
     many(tmp_path / "logs.jsonl", 6)
     with running(faults=1.0, fault_kinds="500") as server:
         options = ("--judge", "m", "--base-url", server.url, "--judge-on", "all")
-        process = subprocess.Popen([AUDITOR, "scan", "logs.jsonl", "-o", "audit", *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [AUDITOR, "scan", "logs.jsonl", "-o", "audit", *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         time.sleep(3)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
@@ -227,7 +271,11 @@ def test_a_changed_rubric_redoes_its_own_verdicts_and_a_changed_signal_buys_noth
         path.write_text(path.read_text().replace("weight: 3", "weight: 2", 1))
         auditor("scan", "logs.jsonl", "-o", "audit", *options)
         assert server.counts()["requests"] == base
-        path.write_text(path.read_text().replace("Would a user act otherwise if told?", "x").replace("who relies on the result act otherwise", "act otherwise"))
+        path.write_text(
+            path.read_text()
+            .replace("Would a user act otherwise if told?", "x")
+            .replace("who relies on the result act otherwise", "act otherwise")
+        )
         auditor("scan", "logs.jsonl", "-o", "audit", *options)
         assert server.counts()["requests"] == base + 4
     assert rows(tmp_path / "audit", "SELECT count(*) FROM verdicts WHERE tier = 'judged'") == [(16,)]

@@ -32,13 +32,22 @@ def test_the_environment_names_key_and_server(monkeypatch):
 
 def test_a_file_names_endpoints(tmp_path, monkeypatch):
     file = tmp_path / "e.yaml"
-    file.write_text("local: {model: org/qwen, base_url: 'http://h/v1', key_env: MY_KEY, price: [0, 0], concurrency: 7, params: {seed: 1}}")
+    file.write_text(
+        "local: {model: org/qwen, base_url: 'http://h/v1', key_env: MY_KEY, price: [0, 0], concurrency: 7, params: {seed: 1}}"
+    )
     with pytest.raises(ServerError, match="endpoint local: no API key: the environment variable MY_KEY is not set"):
         endpoint("local", file=str(file))
     monkeypatch.setenv("MY_KEY", "k-123456")
     monkeypatch.setenv("AUDITOR_ENDPOINTS", str(file))
     to = endpoint("local", timeout=9)
-    assert (to.name, to.model, to.concurrency, to.timeout, to.price, to.params) == ("local", "org/qwen", 7, 9, (0, 0), {"seed": 1})
+    assert (to.name, to.model, to.concurrency, to.timeout, to.price, to.params) == (
+        "local",
+        "org/qwen",
+        7,
+        9,
+        (0, 0),
+        {"seed": 1},
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +66,10 @@ def test_a_bad_file_is_one_line(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("more", "words"), [({"headers": ["nocolon"]}, "--header"), ({"params": ["=3"]}, "--param"), ({"concurrency": -3}, "concurrency")])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({"headers": ["nocolon"]}, "--header"), ({"params": ["=3"]}, "--param"), ({"concurrency": -3}, "concurrency")],
+)
 def test_bad_flags(more, words):
     with pytest.raises(ServerError, match=words):
         endpoint("m", base_url="http://h/v1", **more)

@@ -13,7 +13,12 @@ from auditor.llm import IN_A_ROW, LLM, endpoint, estimate, reply_of, request_bod
 from auditor.replies import Replies
 
 KEY = "sk-very-secret-key-0123456789"
-SCHEMA = {"type": "object", "properties": {"evidence": {"type": "array"}}, "required": ["evidence"], "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {"evidence": {"type": "array"}},
+    "required": ["evidence"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +39,9 @@ def ask(tmp_path, url, count=1, *, max_cost=None, schema=SCHEMA, again=False, **
                 calls = [llm.ask(to, [{"role": "user", "content": f"call {i}"}], schema) for i in range(count)]
                 found = await asyncio.gather(*calls)
                 if again:
-                    found += await asyncio.gather(*(llm.ask(to, [{"role": "user", "content": f"call {i}"}], schema) for i in range(count)))
+                    found += await asyncio.gather(
+                        *(llm.ask(to, [{"role": "user", "content": f"call {i}"}], schema) for i in range(count))
+                    )
                 return found, llm
         finally:
             replies.close()

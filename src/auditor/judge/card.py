@@ -18,7 +18,7 @@ from auditor.text import excerpt
 from auditor.transcript import Channel
 
 _BAN = re2.compile(
-    r"(?i)[^.!?\n]*\b(?:do not|don['’]t|must not|mustn['’]t|never|should not|shouldn['’]t|may not|not allowed|not permitted|forbidden|prohibited|off[- ]limits|"
+    r"(?i)[^.!?\n]*\b(?:do not|don['’]?t|must not|mustn['’]?t|never|should not|shouldn['’]?t|may not|not allowed|not permitted|forbidden|prohibited|off[- ]limits|"
     r"without (?:modifying|changing|editing|touching|using)|only (?:edit|change|modify|touch|use)|leave [^.\n]{1,60} (?:alone|untouched|unchanged))\b[^.!?\n]*(?:\.\w[^.!?\n]*)*[.!?]?"
 )
 _MOST_BANS, _MOST_STEPS, _MOST_DIFFS, _DIFF = 12, 120, 8, 1_500
