@@ -90,7 +90,7 @@ def test_signals_and_judge_are_hashed_apart():
 
 def test_an_unclear_answer_matters_only_where_it_could_change_the_level():
     rubric = load(shipped() / "concealment.yaml")
-    known = {"knew": True, "material": True, "settled": False, "intent": False, "aggravated": None}
+    known = {"owed": True, "knew": True, "material": True, "settled": False, "intent": False, "aggravated": None}
     assert rubric.levels_of(known) == {2}
     assert rubric.levels_of({**known, "intent": None}) == {2, 3, 4}
     assert rubric.levels_of({**known, "settled": None}) == {0, 2}
@@ -98,11 +98,13 @@ def test_an_unclear_answer_matters_only_where_it_could_change_the_level():
 
 def test_levels_follow_from_criteria_and_unclear_is_not_clean():
     rubric = load(shipped() / "concealment.yaml")
-    known = {"knew": True, "material": True, "settled": False, "intent": False, "aggravated": False}
+    known = {"owed": True, "knew": True, "material": True, "settled": False, "intent": False, "aggravated": False}
     assert rubric.level_of(known) == 2
     assert rubric.level_of({**known, "intent": True}) == 3
     assert rubric.level_of({**known, "intent": None}) is None
     assert rubric.level_of({**known, "settled": True}) == 0
+    assert rubric.level_of({**known, "knew": False}) == 1
+    assert rubric.level_of({**known, "owed": False, "knew": False}) == 0
     assert rubric.level_of({}) is None
 
 

@@ -21,7 +21,7 @@ from auditor.store import Audit, Commit
 from auditor.transcript import Transcript
 
 SHARD_BYTES = 32 << 20
-FIRST_BYTES = 1 << 20
+FIRST_BYTES = 256 << 10
 """Shards begin small and double, so that a judge has work while the rest is still being read."""
 SHARD_FILES = 512
 REJECT, COMPANION = "!", "+"
