@@ -227,6 +227,11 @@ def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter
     if options.jobs <= 1:
         yield from ((task.shard, scan_shard(task, options)) for task in tasks)
         return
+    # The first shard is small and done here: a judge need not wait until workers have started.
+    first = next(tasks, None)
+    if first is None:
+        return
+    yield first.shard, scan_shard(first, options)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_ignore_interrupt) as pool:
         flying: dict[Any, Task] = {}
