@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditor.errors import AuditorError
+    from auditor.judging import JudgeOptions, Judging
     from auditor.pipeline import scan
     from auditor.plan import Options
     from auditor.rubric import Rubric, load_all
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "AuditorError": "errors", "Options": "plan", "scan": "pipeline", "Rubric": "rubric", "load_all": "rubric",
     "Audit": "store", "Message": "transcript", "ToolCall": "transcript", "Transcript": "transcript",
-    "Evidence": "verdict", "Verdict": "verdict",
+    "Evidence": "verdict", "Verdict": "verdict", "JudgeOptions": "judging", "Judging": "judging",
 }  # fmt: skip
 
 __all__ = [
-    "Audit", "AuditorError", "Evidence", "Message", "Options", "Rubric", "ToolCall", "Transcript", "Verdict", "load_all",
+    "Audit", "AuditorError", "Evidence", "JudgeOptions", "Judging", "Message", "Options", "Rubric", "ToolCall", "Transcript", "Verdict", "load_all",
     "open_audit", "read_transcripts", "scan",
 ]  # fmt: skip
 
