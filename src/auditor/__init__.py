@@ -44,6 +44,6 @@ def open_audit(path: str) -> Audit:
 
 def read_transcripts(*paths: str) -> Any:
     """Stream the transcripts (and `Reject`s) of files, folders, globs or URLs, in any known format."""
-    from auditor.pipeline import read_all
+    from auditor.convert import read_all
 
     return read_all(paths)

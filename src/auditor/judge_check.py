@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from auditor.convert import read_all
 from auditor.errors import InputError, ServerError
 from auditor.judge import Judge, Setup, read
 from auditor.judging import JudgeOptions, usage
 from auditor.llm import LLM
-from auditor.pipeline import read_all
 from auditor.replies import Replies
 from auditor.rubric import Rubric
 from auditor.sample import Draw

@@ -10,12 +10,11 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,12 +29,11 @@ from auditor.ledger import build as build_ledger
 from auditor.plan import Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
-from auditor.readers.auditor import write as write_line
 from auditor.readers.base import Reject
 from auditor.rubric import Rubric, load_all
 from auditor.signals import Scanner
 from auditor.store import Audit, Commit
-from auditor.transcript import Transcript, content_hash, pieces
+from auditor.transcript import content_hash, pieces
 
 
 @dataclass
@@ -262,34 +260,6 @@ def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter
 
 def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def read_all(inputs: Iterable[str], mapping: str | None = None, join: str | None = None) -> Iterator[Transcript | Reject]:
-    """Stream everything in files, folders, globs or URLs as transcripts and rejects, in this process."""
-    reader = mappings.load(mapping) if mapping else None
-    joined = Join.load(join) if join else None
-    for task in plan.pack(plan.units_of(files.find(inputs), reader), ()):
-        for item in plan.read_units(task.units, reader):
-            yield joined.apply(item) if joined and isinstance(item, Transcript) else item
-
-
-def convert(inputs: Iterable[str], output: str, mapping: str | None, join: str | None) -> tuple[int, list[Reject]]:
-    """Write everything in `inputs` as the project's own JSON Lines ('-': standard output); returns how many, and the rejects."""
-    done = 0
-    rejects: list[Reject] = []
-    try:
-        with open(output, "wb") if output != "-" else nullcontext(sys.stdout.buffer) as stream:
-            for item in read_all(inputs, mapping, join):
-                if isinstance(item, Reject):
-                    rejects.append(item)
-                else:
-                    stream.write(write_line(item))
-                    done += 1
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StoreError(f"{output}: cannot write here ({error.strerror})") from None
-    return done, rejects
 
 
 # ---- finishing ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.pipeline import read_all
+from auditor.convert import read_all
 from auditor.readers.base import Reject
 from auditor.transcript import Transcript
 

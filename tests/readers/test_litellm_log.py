@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from auditor.pipeline import read_all
+from auditor.convert import read_all
 from auditor.transcript import Transcript
 
 SAMPLES = Path(__file__).parent / "samples"

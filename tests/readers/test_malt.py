@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from auditor.pipeline import read_all
+from auditor.convert import read_all
 from auditor.readers.base import Reject
 from auditor.transcript import Transcript
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from auditor.pipeline import read_all
+from auditor.convert import read_all
 from auditor.readers.base import Reject
 from auditor.transcript import Transcript
 

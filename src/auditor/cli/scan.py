@@ -149,10 +149,10 @@ def convert(
     strict: StrictOption = False,  # noqa: FBT002  # a flag
 ) -> None:
     """Turn logs of any format into the project's own JSON Lines."""
-    from auditor import pipeline
+    from auditor import convert as converting
 
     with stdin(logs) as inputs:
-        done, rejects = pipeline.convert(inputs, output, mapping, join)
+        done, rejects = converting.convert(inputs, output, mapping, join)
     for reject in rejects[:20]:
         say(f"rejected: {reject.path}{f':{reject.line}' if reject.line else ''}: {reject.reason}")
     say(f"{done:,} episodes, {len(rejects):,} rejects")

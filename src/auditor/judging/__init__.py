@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import queue
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
-import pyarrow.parquet as pq
 
 from auditor import plan, store
 from auditor.errors import ServerError
 from auditor.join import Join
 from auditor.judge import Door, Judge, Setup, read
 from auditor.judging.options import JudgeOptions
+from auditor.judging.shards import Cell, candidates, episodes, gone, is_open, stale
 from auditor.llm import LLM
 from auditor.plan import Options
 from auditor.readers import mapping as mappings
 from auditor.replies import Replies
-from auditor.rubric import JUDGE_VERSION, Rubric, View
+from auditor.rubric import JUDGE_VERSION, Rubric
 from auditor.sample import Draw, draw
 from auditor.signals import Scanner
 from auditor.store import Audit, Commit, Judged
@@ -41,13 +40,6 @@ __all__ = ["JudgeOptions", "Judging", "Stage", "usage"]
 
 _WAITING_EPISODES = 16
 """Episodes read ahead of the calls in flight."""
-
-
-class _Cell(NamedTuple):
-    rubric: Rubric
-    view: View
-    detector: str
-    hash: str
 
 
 def usage(llm: LLM) -> dict[str, Any]:
@@ -171,7 +163,7 @@ class Stage:
 
     async def _shard(self, shard: str, judge: Judge, room: asyncio.Semaphore, tasks: asyncio.TaskGroup) -> None:
         commit = self.audit.load(shard)
-        cells = [cell for cell in self._cells() if _stale(commit, cell)]
+        cells = [cell for cell in self._cells() if stale(commit, cell)]
         if not cells:
             self.counts["episodes"] += commit.counts.get("episodes", 0)
             self.counts["judged"] += commit.counts.get("episodes", 0)
@@ -180,16 +172,16 @@ class Stage:
         keys = {(c.rubric.id, c.view, c.detector) for c in cells}
         rubrics = [r for r in self.rubrics if any(c.rubric is r for c in cells)]
         rows: list[tuple[int, str | None, list[Verdict]]] = []
-        if why := _gone(commit):
-            rows = [(row, model, self._lost(name, cells, why)) for row, name, model in _episodes(self.audit, commit)]
+        if why := gone(commit):
+            rows = [(row, model, self._lost(name, cells, why)) for row, name, model in episodes(self.audit, commit)]
             await self._done(shard, cells, rows)
             return
-        candidates = _candidates(self.audit, commit)
+        flagged = candidates(self.audit, commit)
         jobs: list[asyncio.Task[None]] = []
 
         async def one(row: int, transcript: Transcript) -> None:
             try:
-                wanted = {r.id: self._draw(transcript, r, row, candidates) for r in rubrics}
+                wanted = {r.id: self._draw(transcript, r, row, flagged) for r in rubrics}
                 episode = read(transcript, self._scanner.questions(transcript))
                 found = await judge.verdicts(episode, wanted, rubrics)
                 rows.append((row, transcript.model, [v for v in found if (v.rubric, v.view, v.detector) in keys]))
@@ -213,22 +205,22 @@ class Stage:
             if isinstance(item, Transcript):
                 yield self._join.apply(item) if self._join else item
 
-    def _draw(self, transcript: Transcript, rubric: Rubric, row: int, candidates: set[tuple[int, str]]) -> Draw:
+    def _draw(self, transcript: Transcript, rubric: Rubric, row: int, flagged: set[tuple[int, str]]) -> Draw:
         j = self.judging
         return draw(
-            transcript.id, candidate=(row, rubric.id) in candidates, judge_on=j.judge_on, sample_rest=j.sample_rest, seed=j.seed
+            transcript.id, candidate=(row, rubric.id) in flagged, judge_on=j.judge_on, sample_rest=j.sample_rest, seed=j.seed
         )
 
-    def _cells(self) -> Iterator[_Cell]:
+    def _cells(self) -> Iterator[Cell]:
         j = self.judging
         for rubric in self.rubrics:
             drawn = [j.judge_on, j.sample_rest, j.seed, rubric.signals_hash] if j.judge_on == "candidates" else [j.judge_on]
             told = orjson.dumps([self.setup.fingerprint(rubric), drawn, self.options.fingerprint()])
             for view in self.setup.views_of(rubric):
                 for detector in self.setup.detectors():
-                    yield _Cell(rubric, view, detector, hashlib.sha256(told).hexdigest()[:16])
+                    yield Cell(rubric, view, detector, hashlib.sha256(told).hexdigest()[:16])
 
-    def _lost(self, name: str, cells: Sequence[_Cell], why: str) -> list[Verdict]:
+    def _lost(self, name: str, cells: Sequence[Cell], why: str) -> list[Verdict]:
         return [
             Verdict(
                 episode_id=name,
@@ -246,7 +238,7 @@ class Stage:
             for c in cells
         ]
 
-    async def _done(self, shard: str, cells: Sequence[_Cell], rows: list[tuple[int, str | None, list[Verdict]]]) -> None:
+    async def _done(self, shard: str, cells: Sequence[Cell], rows: list[tuple[int, str | None, list[Verdict]]]) -> None:
         """Write the shard's part and commit it."""
         if self.dry:
             return
@@ -259,7 +251,7 @@ class Stage:
                 for verdict in verdicts:
                     part.add(store.verdict_row(verdict, model, shard, row))
             part.close()
-        waiting = Counter((v.rubric, v.view, v.detector) for _, _, vs in rows for v in vs if _is_open(v))
+        waiting = Counter((v.rubric, v.view, v.detector) for _, _, vs in rows for v in vs if is_open(v))
         new = {
             (c.rubric.id, c.view, c.detector): Judged(
                 rubric=c.rubric.id,
@@ -276,42 +268,6 @@ class Stage:
         after = before.model_copy(update={"judged": [*kept, *new.values()]})
         self.audit.commit(after)
         self.audit.sweep(store.parts_of(before) - store.parts_of(after))
-
-
-def _stale(commit: Commit, cell: _Cell) -> bool:
-    live = next((j for j in commit.judged if (j.rubric, j.view, j.detector) == (cell.rubric.id, cell.view, cell.detector)), None)
-    return live is None or live.hash != cell.hash or live.open > 0
-
-
-def _is_open(verdict: Verdict) -> bool:
-    """Whether the next run should try again."""
-    if verdict.status is Status.SKIPPED:
-        return not (verdict.error or "").startswith("not drawn")
-    return verdict.status is Status.ERROR
-
-
-def _gone(commit: Commit) -> str | None:
-    """Why the sources of a shard cannot be read again, None where they can."""
-    for path, size, _ in commit.files:
-        if "://" not in path and (not os.path.isfile(path) or os.path.getsize(path) != size):
-            return f"its source {path} is gone or has changed; scan it again"
-    return None
-
-
-def _candidates(audit: Audit, commit: Commit) -> set[tuple[int, str]]:
-    """(row, rubric) of all that signals flagged in a shard."""
-    found: set[tuple[int, str]] = set()
-    for part in {part for part, _ in commit.rubrics.values()}:
-        table = pq.read_table(audit.path / part, columns=["row", "rubric", "flagged"])
-        for row, rubric, flagged in zip(*(table.column(i).to_pylist() for i in range(3)), strict=True):
-            if flagged and commit.rubrics.get(rubric, ("", ""))[0] == part:
-                found.add((row, rubric))
-    return found
-
-
-def _episodes(audit: Audit, commit: Commit) -> Iterator[tuple[int, str, str | None]]:
-    table = pq.read_table(audit.path / commit.episodes, columns=["row", "episode_id", "model"])
-    yield from zip(*(table.column(i).to_pylist() for i in range(3)), strict=True)
 
 
 @asynccontextmanager

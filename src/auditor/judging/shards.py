@@ -1,0 +1,60 @@
+"""What a shard holds that a judge needs: its candidates, its episodes, and which of its verdicts are still good."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from auditor.rubric import Rubric, View
+from auditor.store import Audit, Commit
+from auditor.verdict import Status, Verdict
+
+
+class Cell(NamedTuple):
+    """One judge on one rubric in one view; `hash` is over all that its verdicts depend on."""
+
+    rubric: Rubric
+    view: View
+    detector: str
+    hash: str
+
+
+def stale(commit: Commit, cell: Cell) -> bool:
+    """Whether the live verdicts of a shard are older than the cell, or some of them are open."""
+    live = next((j for j in commit.judged if (j.rubric, j.view, j.detector) == (cell.rubric.id, cell.view, cell.detector)), None)
+    return live is None or live.hash != cell.hash or live.open > 0
+
+
+def is_open(verdict: Verdict) -> bool:
+    """Whether the next run should try again."""
+    if verdict.status is Status.SKIPPED:
+        return not (verdict.error or "").startswith("not drawn")
+    return verdict.status is Status.ERROR
+
+
+def gone(commit: Commit) -> str | None:
+    """Why the sources of a shard cannot be read again, None where they can."""
+    for path, size, _ in commit.files:
+        if "://" not in path and (not os.path.isfile(path) or os.path.getsize(path) != size):
+            return f"its source {path} is gone or has changed; scan it again"
+    return None
+
+
+def candidates(audit: Audit, commit: Commit) -> set[tuple[int, str]]:
+    """(row, rubric) of all that signals flagged in a shard."""
+    found: set[tuple[int, str]] = set()
+    for part in {part for part, _ in commit.rubrics.values()}:
+        table = pq.read_table(audit.path / part, columns=["row", "rubric", "flagged"])
+        for row, rubric, flagged in zip(*(table.column(i).to_pylist() for i in range(3)), strict=True):
+            if flagged and commit.rubrics.get(rubric, ("", ""))[0] == part:
+                found.add((row, rubric))
+    return found
+
+
+def episodes(audit: Audit, commit: Commit) -> Iterator[tuple[int, str, str | None]]:
+    """(row, episode id, model) of a shard."""
+    table = pq.read_table(audit.path / commit.episodes, columns=["row", "episode_id", "model"])
+    yield from zip(*(table.column(i).to_pylist() for i in range(3)), strict=True)
