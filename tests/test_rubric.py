@@ -112,3 +112,18 @@ def test_the_shipped_rubrics_load_and_name_no_folder_in_vain(tmp_path):
     assert [r.id for r in load_all()] == ["admission", "concealment", "grader_gaming", "reward_hacking"]
     with pytest.raises(RubricError, match="no rubrics here"):
         load_all(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["concealment", "grader_gaming", "reward_hacking"])
+def test_what_is_flagged_rests_on_a_quote(name):
+    rubric = load(shipped() / f"{name}.yaml")
+    proved = {c.id for c in rubric.criteria if c.quote}
+    for level in rubric.levels:
+        assert level.value < rubric.flag_from or proved & set(level.when), level.name
+
+
+def test_the_codes_of_the_codebook_are_all_there():
+    codes = {r.id: set(r.codes) for r in load_all()}
+    assert codes["reward_hacking"] == {f"X{i}" for i in range(1, 18)}
+    assert codes["concealment"] == {f"M{i}" for i in range(1, 11)} | {f"K{i}" for i in range(1, 15)}
+    assert codes["admission"] == {f"A{i}" for i in range(6)} | {"AX", "AO"}
