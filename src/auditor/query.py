@@ -135,8 +135,8 @@ def find_episodes(
         "SELECT episode_id, v.model, task, environment, rubric, tier, detector, view, status, flagged, level, rationale, error,"
         " q.message, q.channel, q.quote, source"
         " FROM verdicts v JOIN (SELECT * EXCLUDE (model) FROM episodes) e USING (episode_id)"
-        " LEFT JOIN (SELECT episode_id, rubric, detector, view, first(message) AS message, first(channel) AS channel, first(quote) AS quote"
-        " FROM evidence GROUP BY ALL) q USING (episode_id, rubric, detector, view)"
+        " LEFT JOIN (SELECT episode_id, rubric, detector, view, evidence[1].message AS message, evidence[1].channel AS channel,"
+        " evidence[1].quote AS quote FROM _live) q USING (episode_id, rubric, detector, view)"
         " LEFT JOIN (SELECT episode_id, last(answer_class) AS answer_class FROM answers GROUP BY 1) a USING (episode_id)"
     )
     conditions, parameters = [], []

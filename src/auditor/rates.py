@@ -16,13 +16,14 @@ from auditor.stats.agreement import nominal_alpha
 from auditor.stats.intervals import Interval, wilson
 
 UNKNOWN_MODEL = "unknown"
+VIEWS = ("all", "actions", "reasoning")
 
 
 class Rate(NamedTuple):
     """k of n episodes of one model, with its interval; `unknown` counts those that have no answer, by reason.
 
     A judge's rates stand apart by `detector` and by `stratum`: candidates, the sampled rest, or all. None of them but
-    that of `all` is a prevalence, and they are never pooled.
+    that of `all` is a prevalence, and they are never pooled. `view` is `all` but where a judge was shown only parts.
     """
 
     model: str
@@ -34,6 +35,12 @@ class Rate(NamedTuple):
     n: int
     interval: Interval
     unknown: dict[str, int]
+    view: str = "all"
+
+    @property
+    def of(self) -> str:
+        """Which episodes, in words."""
+        return _of(self.stratum, self.view)
 
     @property
     def share(self) -> float | None:
@@ -44,8 +51,8 @@ class Rate(NamedTuple):
         """As JSON types."""
         low, high, method = self.interval
         return {
-            "model": self.model, "rubric": self.rubric, "tier": self.tier, "detector": self.detector, "stratum": self.stratum, "k": self.k, "n": self.n, "rate": self.share,
-            "low": low, "high": high, "method": method, "unknown": self.unknown,
+            "model": self.model, "rubric": self.rubric, "tier": self.tier, "detector": self.detector, "stratum": self.stratum, "view": self.view,
+            "of": self.of, "k": self.k, "n": self.n, "rate": self.share, "low": low, "high": high, "method": method, "unknown": self.unknown,
         }  # fmt: skip
 
 
@@ -92,19 +99,31 @@ def models(con: duckdb.DuckDBPyConnection) -> list[Model]:
 
 
 _REASONS = ("not drawn", "budget", "waiting")
+_STRATA = {"candidate": "candidates", "rest": "sampled rest", "all": "all episodes"}
+_STRATUM = "CASE WHEN tier = 'judged' THEN json_extract_string(attributes, '$.stratum') END"
+# The whole of each episode; of a judge that was shown only parts of it, those.
+_WHOLE = "(view = 'all' OR (rubric, detector) NOT IN (SELECT (rubric, detector) FROM verdicts WHERE view = 'all'))"
+
+
+def _of(stratum: str | None, view: str = "all") -> str:
+    named = _STRATA.get(stratum or "", "stratum not known")
+    return named if view == "all" else f"{named}, {view} alone"
 
 
 def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
-    """Per model, rubric, detector and stratum, over the whole of each episode (view `all`), candidates before judged."""
+    """Per model, rubric, detector and stratum, over the whole of each episode (view `all`), candidates before judged.
+
+    A judge that was asked only with other views has a rate for each of them.
+    """
     _, rows = run(
         con,
-        "SELECT model, rubric, tier, detector, CASE WHEN tier = 'judged' THEN json_extract_string(attributes, '$.stratum') END AS stratum,"
+        f"SELECT model, rubric, tier, detector, {_STRATUM} AS stratum, view,"
         " status, flagged, CASE WHEN status = 'skipped' THEN error END AS why, count(*) FROM verdicts"
-        " WHERE view = 'all' GROUP BY ALL ORDER BY tier, model NULLS LAST, rubric, detector, stratum, status, flagged, why",
+        f" WHERE {_WHOLE} GROUP BY ALL ORDER BY tier, model NULLS LAST, rubric, detector, stratum, view, status, flagged, why",
     )
-    found: dict[tuple[str, str, str, str, str | None], tuple[int, int, dict[str, int]]] = {}
-    for model, rubric, tier, detector, stratum, status, flagged, why, count in rows:
-        key = (model or UNKNOWN_MODEL, rubric, tier, detector, stratum)
+    found: dict[tuple[str, str, str, str, str | None, str], tuple[int, int, dict[str, int]]] = {}
+    for model, rubric, tier, detector, stratum, view, status, flagged, why, count in rows:
+        key = (model or UNKNOWN_MODEL, rubric, tier, detector, stratum, view)
         k, n, unknown = found.get(key, (0, 0, {}))
         if status == "ok" and flagged is not None:
             k, n = k + (count if flagged else 0), n + count
@@ -112,40 +131,55 @@ def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
             reason = "unclear" if status == "ok" else next((r for r in _REASONS if (why or "").startswith(r)), status)
             unknown = {**unknown, reason: unknown.get(reason, 0) + count}
         found[key] = (k, n, unknown)
-    return [Rate(*key, k, n, wilson(k, n), unknown) for key, (k, n, unknown) in found.items()]
+    return [Rate(*key, k, n, wilson(k, n), unknown, view) for (*key, view), (k, n, unknown) in found.items()]
 
 
 class Views(NamedTuple):
-    """Of episodes with a known verdict in at least one view: how many are flagged in each, and in any (the union)."""
+    """One judge on one stratum by view: of `known` episodes each view flags `flagged`; `union` are flagged in any view.
+
+    `episodes` are known in at least one view. `unknown` of them are flagged in none and not known in some: neither
+    clean nor counted in `union`.
+    """
 
     model: str
     rubric: str
     detector: str
+    stratum: str | None
     episodes: int
+    known: dict[str, int]
     flagged: dict[str, int]
     union: int
+    unknown: int
+
+    @property
+    def of(self) -> str:
+        """Which episodes, in words."""
+        return _of(self.stratum)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**self._asdict(), "of": self.of}
 
 
 def by_view(con: duckdb.DuckDBPyConnection) -> list[Views]:
-    """Judged verdicts by view, where there is more than one."""
+    """Judged verdicts by view, where there is more than one view."""
+    counts = ", ".join(f"count(view_{v}), count(*) FILTER (view_{v})" for v in VIEWS)
+    flags = ", ".join(f"bool_or(flag) FILTER (view = '{v}') AS view_{v}" for v in VIEWS)
     _, rows = run(
         con,
-        "WITH known AS (SELECT model, rubric, detector, episode_id, view, flagged FROM verdicts WHERE tier = 'judged' AND status = 'ok' AND flagged IS NOT NULL)"
-        " SELECT model, rubric, detector, count(DISTINCT episode_id), count(DISTINCT episode_id) FILTER (flagged),"
-        " count(*) FILTER (flagged AND view = 'all'), count(*) FILTER (flagged AND view = 'actions'), count(*) FILTER (flagged AND view = 'reasoning'),"
-        " list(DISTINCT view) FROM known GROUP BY 1, 2, 3 HAVING count(DISTINCT view) > 1 ORDER BY model NULLS LAST, rubric, detector",
+        f"WITH cells AS (SELECT model, rubric, detector, {_STRATUM} AS stratum, episode_id, view, CASE WHEN status = 'ok' THEN flagged END AS flag"
+        f" FROM verdicts WHERE tier = 'judged'), episode AS (SELECT model, rubric, detector, stratum, episode_id, {flags}, list(DISTINCT view) AS views,"
+        " coalesce(bool_or(flag), false) AS yes, count(flag) > 0 AS known, count(flag) < count(*) AS gap FROM cells GROUP BY 1, 2, 3, 4, 5)"
+        " SELECT model, rubric, detector, stratum, list_distinct(flatten(list(views))), count(*) FILTER (known), count(*) FILTER (yes),"
+        f" count(*) FILTER (known AND NOT yes AND gap), {counts} FROM episode GROUP BY 1, 2, 3, 4"
+        " HAVING count(*) FILTER (known) > 0 AND max(len(views)) > 1 ORDER BY model NULLS LAST, rubric, detector, stratum",
     )
-    return [
-        Views(
-            m or UNKNOWN_MODEL,
-            r,
-            d,
-            n,
-            {v: k for v, k in zip(("all", "actions", "reasoning"), ks, strict=True) if v in views},
-            union,
-        )
-        for m, r, d, n, union, *ks, views in rows
-    ]
+    found = []
+    for model, rubric, detector, stratum, views, episodes, union, unknown, *pairs in rows:
+        each = {v: pairs[2 * i : 2 * i + 2] for i, v in enumerate(VIEWS) if v in views}
+        known, flagged = {v: n for v, (n, _) in each.items()}, {v: k for v, (_, k) in each.items()}
+        found.append(Views(model or UNKNOWN_MODEL, rubric, detector, stratum, episodes, known, flagged, union, unknown))
+    return found
 
 
 class Agreement(NamedTuple):
@@ -156,6 +190,13 @@ class Agreement(NamedTuple):
     raters: int
     episodes: int
     alpha: float | None
+
+    @property
+    def told(self) -> str:
+        """Alpha in words."""
+        if self.alpha is not None:
+            return f"{self.alpha:.2f}"
+        return "not defined (all votes agree)" if self.episodes else "not defined (no episode has two votes)"
 
 
 def agreement(con: duckdb.DuckDBPyConnection) -> list[Agreement]:
@@ -168,7 +209,7 @@ def agreement(con: duckdb.DuckDBPyConnection) -> list[Agreement]:
     found: dict[tuple[str, str], dict[str, dict[str, bool | None]]] = {}
     for rubric, view, episode, detector, votes in rows:
         cells = found.setdefault((rubric, view), {}).setdefault(episode, {})
-        cells.update({f"{detector} {i}": vote for i, vote in enumerate(json.loads(votes))})
+        cells.update({f"{detector} {i}": vote for i, vote in enumerate(json.loads(votes) or ())})
     told = []
     for (rubric, view), episodes in found.items():
         raters = sorted({name for cells in episodes.values() for name in cells})
@@ -209,16 +250,23 @@ def top_candidates(con: duckdb.DuckDBPyConnection, model: str, limit: int = 10) 
 
 
 def top_judged(con: duckdb.DuckDBPyConnection, model: str, limit: int = 10) -> list[dict[str, Any]]:
-    """The judged episodes of a model with the highest levels, with the first words that prove each."""
-    condition = "v.model IS NULL" if model == UNKNOWN_MODEL else "v.model = ?"
+    """The judged episodes of a model with the highest levels, with the first words that prove each.
+
+    An episode stands once a rubric, with the majority's words where it flagged; `judges` are all that flagged it.
+    """
+    condition = "model IS NULL" if model == UNKNOWN_MODEL else "model = ?"
     columns, rows = run(
         con,
-        "SELECT v.episode_id, v.rubric, v.detector, v.level, v.rationale,"
+        "WITH v AS (SELECT episode_id, rubric, detector, view, level, rationale,"
+        " list(DISTINCT detector) FILTER (detector <> 'judge:majority') OVER (PARTITION BY episode_id, rubric) AS judges FROM verdicts"
+        f" WHERE flagged AND status = 'ok' AND tier = 'judged' AND {_WHOLE} AND {condition}"
+        " QUALIFY row_number() OVER (PARTITION BY episode_id, rubric"
+        " ORDER BY detector = 'judge:majority' DESC, level DESC NULLS LAST, detector, view) = 1)"
+        " SELECT v.episode_id, v.rubric, v.detector, v.view, v.level, v.rationale, list_sort(v.judges) AS judges,"
         " list(struct_pack(message := e.message, channel := e.channel, quote := e.quote) ORDER BY e.message)[:3] AS evidence,"
         " any_value(p.task) AS task, any_value(p.environment) AS environment, any_value(p.source) AS source"
-        " FROM verdicts v JOIN evidence e USING (episode_id, rubric, detector, view) JOIN episodes p USING (episode_id)"
-        f" WHERE v.flagged AND v.tier = 'judged' AND v.view = 'all' AND {condition}"
-        f" GROUP BY 1, 2, 3, 4, 5 ORDER BY v.level DESC NULLS LAST, v.rubric, v.episode_id, v.detector LIMIT {int(limit)}",
+        " FROM v JOIN evidence e USING (episode_id, rubric, detector, view) JOIN episodes p USING (episode_id)"
+        f" GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY v.level DESC NULLS LAST, v.rubric, v.episode_id LIMIT {int(limit)}",
         [] if model == UNKNOWN_MODEL else [model],
     )
     return [dict(zip(columns, row, strict=True)) for row in rows]

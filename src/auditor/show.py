@@ -83,10 +83,9 @@ def _judged_tables(con: Any, judged: Sequence[rates.Rate]) -> list[Table]:
         "95% Wilson",
         "not known",
     )
-    strata = {"candidate": "candidates", "rest": "sampled rest", "all": "all episodes"}
     rows: list[tuple[Any, ...]] = [
         (
-            r.model, r.rubric, *((r.detector.removeprefix("judge:"),) if several else ()), strata.get(r.stratum or "", r.stratum),
+            r.model, r.rubric, *((r.detector.removeprefix("judge:"),) if several else ()), r.of,
             f"{r.k}/{r.n}", rates.percent(r.share), _range(r.interval, r.n), _unknown(r.unknown),
         )
         for r in judged
@@ -101,13 +100,16 @@ def _judged_tables(con: Any, judged: Sequence[rates.Rate]) -> list[Table]:
     found = [table(f"Judged, by {by}{note}", columns, rows, right=("k/n", "rate"))]
     if views := rates.by_view(con):
         shown = [
-            (v.model, v.rubric, v.detector.removeprefix("judge:"), v.episodes, *(v.flagged.get(name) for name in ("all", "actions", "reasoning")), v.union)
+            (
+                v.model, v.rubric, v.detector.removeprefix("judge:"), v.of,
+                *(f"{v.flagged[name]}/{v.known[name]}" if name in v.known else None for name in rates.VIEWS), v.union, v.unknown,
+            )
             for v in views
         ]  # fmt: skip
-        columns = ("model", "rubric", "judge", "episodes", "all", "actions", "reasoning", "any view")
-        found.append(table("Flagged by view", columns, shown, right=columns[3:]))
+        columns = ("model", "rubric", "judge", "of", *rates.VIEWS, "any view", "in none, a view not known")
+        found.append(table("Flagged of known, by what the judge was shown", columns, shown, right=columns[4:]))
     if agreed := rates.agreement(con):
-        shown = [(a.rubric, a.view, a.raters, a.episodes, "not defined" if a.alpha is None else f"{a.alpha:.2f}") for a in agreed]
+        shown = [(a.rubric, a.view, a.raters, a.episodes, a.told) for a in agreed]
         columns = ("rubric", "view", "raters", "episodes", "alpha")
         found.append(table("Agreement of votes: Krippendorff's alpha, nominal", columns, shown, right=columns[2:]))
     return found
@@ -118,7 +120,7 @@ def summary_facts(con: Any) -> dict[str, Any]:
     return {
         "models": [m._asdict() for m in rates.models(con)],
         "rates": [r.plain() for r in rates.rates(con)],
-        "views": [v._asdict() for v in rates.by_view(con)],
+        "views": [v.plain() for v in rates.by_view(con)],
         "agreement": [a._asdict() for a in rates.agreement(con)],
         "admissions": [
             {
@@ -164,13 +166,14 @@ def judged_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
     rows = []
     for v in verdicts:
         if v["tier"] == "judged":
-            head = (v["rubric"], v["detector"].removeprefix("judge:"), v["view"])
+            says = {True: "yes", False: "no", None: "not known"}[v["flagged"]]
+            head = (v["rubric"], v["detector"].removeprefix("judge:"), v["view"], v["status"], says)
             findings = v["attributes"].get("findings") or []
             for f in findings:
-                rows.append((*head, v["status"], f["level"], ", ".join(f["codes"]), f["what"], f["benign"]))
+                rows.append((*head, f["level"], ", ".join(f["codes"]), f["what"], f["benign"]))
             if not findings:
-                rows.append((*head, v["status"], v["level"], "", v["error"] or v["rationale"], ""))
-    columns = ("rubric", "judge", "view", "status", "level", "codes", "found", "in good faith")
+                rows.append((*head, v["level"], "", v["error"] or v["rationale"], ""))
+    columns = ("rubric", "judge", "view", "status", "flagged", "level", "codes", "found", "in good faith")
     return table("Judged", columns, rows) if rows else None
 
 
@@ -194,13 +197,20 @@ def transcript(console: Console, t: Transcript, asked: int | None, evidence: Seq
     if evidence:
         console.print()
         rows = [
-            (e["rubric"], e["signal"] or f"{e['detector']}, {e['view']}", e["message"], e["channel"], e["quote"])
+            (
+                e["rubric"],
+                "candidate" if e["detector"] == "signals" else "judged",
+                e["signal"] or f"{e['detector'].removeprefix('judge:')}, view {e['view']}",
+                e["message"],
+                e["channel"],
+                e["quote"],
+            )
             for e in evidence
         ]
         console.print(
             table(
                 "Evidence",
-                ("rubric", "by", "message", "channel", "quote"),
+                ("rubric", "tier", "by", "message", "channel", "quote"),
                 rows,
                 right=("message",),
             )

@@ -91,7 +91,7 @@ def test_a_quote_in_another_channel_supports_nothing():
     assert "not in message 3, channel observation" in problems[0]
 
 
-@pytest.mark.parametrize("wrap", ["{}", "```json\n{}\n```", "Sure! {} Hope that helps."])
+@pytest.mark.parametrize("wrap", ["{}", "```json\n{}\n```", "Sure! {} Hope that helps.", "<think>maybe {x}</think> {}"])
 def test_what_stands_around_the_object_does_not_matter(wrap):
     assert isinstance(parse(wrap.replace("{}", json.dumps(answer())), RUBRIC), Answer)
 

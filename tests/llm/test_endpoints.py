@@ -27,7 +27,7 @@ def test_the_environment_names_key_and_server(monkeypatch):
     assert (to.base_url, to.params) == ("http://gateway/v1", {"temperature": 0.5, "reasoning_effort": "low"})
     assert "sk-from" not in repr(to)
     assert "safety-secret" not in repr(to)
-    assert to.scrub("sk-from-the-environment\nsafety-secret leaked") == "… … leaked"
+    assert to.scrub("sk-from-the-environment\nsafety-secret leaked \x1b[2J") == "… … leaked \\x1b[2J"
 
 
 def test_a_file_names_endpoints(tmp_path, monkeypatch):

@@ -218,6 +218,7 @@ def test_the_body_and_the_reply_are_plain_data():
     assert body["response_format"]["json_schema"]["strict"] is True
     assert body["reasoning_effort"] == "low"
     assert reply_of(to, {"nothing": 1}).status == "error"
+    assert reply_of(to, {"choices": [{"message": {"content": [{"type": "text", "text": "in parts"}]}}]}).text == "in parts"
     tokens, cost = estimate(to, [{"role": "user", "content": "x" * 4000}], None)
     assert tokens == 1000
     assert cost == pytest.approx(1000 * 0.25e-6 + 1500 * 2e-6)

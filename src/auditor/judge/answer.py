@@ -158,7 +158,8 @@ def _why(error: ValidationError) -> str:
 
 def _json(text: str) -> Any:
     """The object in a text that may have a fence or words around it; None where there is none."""
-    body = text.strip()
+    # Models that think aloud may do so in the answer; their thoughts may hold braces.
+    body = text.rpartition("</think>")[2]
     start, end = body.find("{"), body.rfind("}")
     if start < 0 or end < start:
         return None

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
 
 from auditor.errors import ServerError
+from auditor.text import visible
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -34,13 +35,13 @@ class Endpoint(BaseModel):
     timeout: float = Field(default=180.0, gt=0)
 
     def scrub(self, text: str) -> str:
-        """`text` on one line, without this endpoint's key and headers."""
+        """`text` on one line, without this endpoint's key and headers, safe for a terminal."""
         for secret in (self.key, *self.headers.values()):
             value = secret.get_secret_value()
             for part in (value, value.removeprefix("Bearer ")):
                 if len(part) >= 6:
                     text = text.replace(part, "…")
-        return " ".join(text.split())
+        return visible(" ".join(text.split()), newlines=False)
 
 
 class _Given(BaseModel):

@@ -36,7 +36,7 @@ def reply_of(to: Endpoint, body: dict[str, Any]) -> Reply:
     try:
         choice = body["choices"][0]
         message = choice["message"]
-        text, refusal, finish = message.get("content") or "", message.get("refusal"), choice.get("finish_reason")
+        text, refusal, finish = _text(message.get("content")), message.get("refusal"), choice.get("finish_reason")
         used = body.get("usage") or {}
         prompt, completion = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
@@ -50,3 +50,10 @@ def reply_of(to: Endpoint, body: dict[str, Any]) -> Reply:
     if finish == "length":
         return Reply(status="truncated", text=text, error="the answer was cut off (finish_reason length)", **told)
     return Reply(status="ok", text=text, **told)
+
+
+def _text(content: Any) -> str:
+    """The text of a message; some servers send it as a list of parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return str(content or "")
