@@ -250,3 +250,23 @@ def test_a_large_file_in_byte_ranges_gives_each_line_once(tmp_path):
     assert len(list((tmp_path / "cut" / "commits").iterdir())) > 10
     assert rows(tmp_path / "cut", VERDICTS) == rows(tmp_path / "whole", VERDICTS)
     assert rows(tmp_path / "cut", "SELECT count(*) FROM episodes") == [(2000,)]
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    for i in range(60):
+        make(tmp_path / f"{i}.jsonl", 200)
+    command = [str(Path(sys.executable).with_name("auditor")), "scan", "*.jsonl", "-o", "audit", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    children: list[int] = []
+    until = time.monotonic() + 20
+    while len(children) < 2 and time.monotonic() < until and process.poll() is None:
+        told = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        children = [int(pid) for pid in told.read_text().split()] if told.exists() else []
+        time.sleep(0.02)
+    time.sleep(1.0)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 20
+    while (left := [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists()]) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left

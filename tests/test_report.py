@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html.parser
+import json
 
+import pytest
 from conftest import GREEN, RED, episode, write
+from judged_rows import put, said
 
 from auditor import report
 from auditor.store import Audit
@@ -59,3 +62,90 @@ def test_unnamed_models_are_told_how_to_be_named(auditor, tmp_path):
     data = made(auditor, tmp_path, model=None)
     assert "--join" in report.html(data)
     assert data["models"][-1]["model"] == "unknown"
+
+
+def judged(auditor, tmp_path, *verdicts, about=None):
+    write(tmp_path / "logs.jsonl", [episode("red", *RED), episode("green", *GREEN)])
+    auditor("scan", "logs.jsonl", "-o", "audit")
+    put(tmp_path / "audit", verdicts)
+    audit = Audit.open(tmp_path / "audit")
+    if about:
+        audit.write_about(audit.about().model_copy(update={"judge": about}))
+    return report.facts(audit)
+
+
+def test_without_a_judge_nothing_speaks_of_one(auditor, tmp_path):
+    data = made(auditor, tmp_path)
+    assert (data["tier"], data["judges"], data["judge_setup"], data["views"], data["agreement"]) == ("candidate", [], "", [], [])
+    for text in (report.html(data), report.markdown(data)):
+        assert "Judged per model" not in text
+        assert "No judge has read these episodes" in text
+
+
+def test_tiers_stand_apart_and_refusals_are_not_clean(auditor, tmp_path):
+    data = judged(
+        auditor,
+        tmp_path,
+        said("red", True, quote="Done. All 42 tests pass", stratum="candidate", level=3, rationale="It hid a failure."),
+        said("green", None, status="refused", stratum="rest", error="content filter"),
+    )
+    (model,) = data["models"]
+    assert {r["tier"] for r in model["rates"]} == {"candidate"}
+    assert [(r["of"], r["k"], r["n"], r["unknown"]) for r in model["judged_rates"]] == [
+        ("candidates", 1, 1, {}),
+        ("sampled rest", 0, 0, {"refused": 1}),
+    ]
+    assert next(r for r in model["rates"] if r["rubric"] == "concealment")["n"] == 2
+    json.dumps(data)
+    for text in (report.html(data), report.markdown(data)):
+        assert "Judged per model" in text
+        assert "No judge has read" not in text
+        assert "1 refused" in text
+        assert "no prevalence" in text
+        assert "It hid a failure." in text
+        assert "level 3" in text
+        assert "By m. Level" in text, "the judge is named also where audit.json knows nothing of it"
+
+
+def test_views_agreement_and_the_setup_are_told(auditor, tmp_path):
+    used = {"sent": 1200, "outcomes": {"ok": 1190, "refused": 10}, "unpriced": [], "cost": 1.5}
+    setup = {"judges": ["m"], "judge_on": "candidates", "sample_rest": 0.05, "seed": 7, "views": ["all", "actions"], "votes": 2}
+    data = judged(
+        auditor,
+        tmp_path,
+        said("red", True, quote="Done.", attributes={"votes": [True, True]}),
+        said("red", None, view="actions", status="refused"),
+        said("green", False, attributes={"votes": [False, False]}),
+        said("green", True, view="actions", quote="Done."),
+        about={**setup, "usage": used},
+    )
+    assert "candidates and 0.05 of the rest, drawn with seed 7" in data["judge_setup"]
+    for text in (report.html(data), report.markdown(data)):
+        text = text.replace("\\", "")
+        assert "1,200 calls (1,190 ok, 10 refused), $1.50" in text
+        assert "1/1" in text
+        assert "2 raters, 2 episodes" in text
+        assert "1.00" in text
+    assert "1/2 all, 1/1 actions, 2 in any view, 0 in none with a view not known." in report.markdown(data)
+
+
+def test_two_versions_of_a_rubric_only_the_last_counts(auditor, tmp_path):
+    judged(auditor, tmp_path, said("red", True, quote="Done.", rationale="the old word"), said("green", False))
+    put(tmp_path / "audit", [said("red", False, rubric_hash="h2"), said("green", False, rubric_hash="h2")], part="j2")
+    data = report.facts(Audit.open(tmp_path / "audit"))
+    assert [(r["k"], r["n"]) for r in data["models"][0]["judged_rates"]] == [(0, 2)]
+    assert "the old word" not in report.html(data)
+
+
+@pytest.mark.parametrize("where", ["rationale", "judge", "quote"])
+def test_what_a_judge_says_runs_nothing(auditor, tmp_path, where):
+    facts = {"quote": "Done.", where: EVIL}
+    data = judged(auditor, tmp_path, said("red", True, **facts), about={"judges": [EVIL], "views": [EVIL]})
+    page = Tags()
+    page.feed(report.html(data))
+    assert {"script", "img", "link", "iframe", "a"}.isdisjoint(tag for tag, _ in page.found)
+    assert "alert(1)" in report.html(data)
+    text = report.markdown(data)
+    for told in ("<script>", "[x](", "\u202e"):
+        assert told not in text
+    assert "\u202e" not in report.html(data)

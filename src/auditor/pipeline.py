@@ -10,6 +10,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -231,7 +232,7 @@ def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter
         return
     yield first.shard, scan_shard(first, options)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_ignore_interrupt) as pool:
+    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_begin_work) as pool:
         flying: dict[Any, Task] = {}
         try:
             while True:
@@ -258,8 +259,17 @@ def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter
             raise
 
 
-def _ignore_interrupt() -> None:
+def _begin_work() -> None:
+    """A worker leaves interrupts to its parent, and ends with it: after kill -9 it would wait for work for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
 
 
 # ---- finishing ------------------------------------------------------------------------------------------

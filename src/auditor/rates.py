@@ -131,7 +131,7 @@ def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
             reason = "unclear" if status == "ok" else next((r for r in _REASONS if (why or "").startswith(r)), status)
             unknown = {**unknown, reason: unknown.get(reason, 0) + count}
         found[key] = (k, n, unknown)
-    return [Rate(*key, k, n, wilson(k, n), unknown, view) for (*key, view), (k, n, unknown) in found.items()]
+    return [Rate(*key[:5], k, n, wilson(k, n), unknown, key[5]) for key, (k, n, unknown) in found.items()]
 
 
 class Views(NamedTuple):

@@ -35,9 +35,11 @@ def facts(audit: Audit) -> dict[str, Any]:
     try:
         models = rates.models(con)
         by_model: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        judges = set()
         for rate in rates.rates(con):
+            if rate.tier == "judged":
+                judges.add(rate.detector.removeprefix("judge:"))
             by_model.setdefault((rate.model, rate.tier), []).append(rate.plain())
-        judged = any(tier == "judged" for _, tier in by_model)
         asked = {a.model: a for a in rates.admissions(con)}
         _, formats = run(con, "SELECT format, count(*) FROM episodes GROUP BY 1 ORDER BY 2 DESC, 1")
         _, signals = run(
@@ -49,11 +51,13 @@ def facts(audit: Audit) -> dict[str, Any]:
             "created": about.created,
             "finished": about.finished,
             "inputs": about.inputs,
-            "tier": "judged" if judged else "candidate",
-            "note": JUDGED_NOTE if judged else TIER_NOTE,
+            "tier": "judged" if judges else "candidate",
+            "note": JUDGED_NOTE if judges else TIER_NOTE,
             "judge": about.judge,
-            "views": [v._asdict() for v in rates.by_view(con)],
-            "agreement": [a._asdict() for a in rates.agreement(con)],
+            "judges": sorted(judges),
+            "judge_setup": _setup(about.judge),
+            "views": [v.plain() for v in rates.by_view(con)],
+            "agreement": [{**a._asdict(), "told": a.told} for a in rates.agreement(con)],
             "interval": "95% Wilson score interval; episodes taken as independent",
             "summary": about.summary,
             "formats": dict(formats),
@@ -85,6 +89,21 @@ def _admission(asked: rates.Admission | None) -> dict[str, Any]:
             {"class": name, "k": k, "n": n, "rate": k / n, "low": interval.low, "high": interval.high, "method": interval.method}
         )
     return {"asked": asked.asked, "classes": classes}
+
+
+def _setup(judge: dict[str, Any]) -> str:
+    """How the judge was set up and what its last run got and cost, as far as the audit remembers it."""
+    told = []
+    if judge_on := judge.get("judge_on"):
+        drawn = f"candidates and {judge.get('sample_rest', 0):g} of the rest, drawn with seed {judge.get('seed', 0)}"
+        told.append(f"Judged: {drawn if judge_on == 'candidates' else 'all episodes'}.")
+    if views := judge.get("views"):
+        told.append(f"Views: {', '.join(views)}; votes of each judge: {judge.get('votes', 1)}.")
+    if used := judge.get("usage"):
+        outcomes = ", ".join(f"{n:,} {kind}" for kind, n in sorted(used["outcomes"].items(), key=lambda o: (-o[1], o[0])))
+        cost = "cost not known" if used["unpriced"] else f"${used['cost']:,.2f}"
+        told.append(f"Its last run sent {used['sent']:,} calls ({outcomes or 'none'}), {cost}.")
+    return " ".join(told)
 
 
 def _environment() -> jinja2.Environment:
