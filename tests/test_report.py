@@ -119,10 +119,10 @@ def test_views_agreement_and_the_setup_are_told(auditor, tmp_path):
         said("green", True, view="actions", quote="Done."),
         about={**setup, "usage": used},
     )
-    assert "candidates and 0.05 of the rest, drawn with seed 7" in data["judge_setup"]
+    assert "candidates and 5.0% of the rest, drawn with seed 7" in data["judge_setup"]
     for text in (report.html(data), report.markdown(data)):
         text = text.replace("\\", "")
-        assert "1,200 calls (1,190 ok, 10 refused), $1.50" in text
+        assert "1,200 calls (ok: 1,190, refused: 10), $1.50" in text
         assert "1/1" in text
         assert "2 raters, 2 episodes" in text
         assert "1.00" in text

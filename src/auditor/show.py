@@ -218,15 +218,21 @@ def transcript(console: Console, t: Transcript, asked: int | None, evidence: Seq
 
 
 def _marked(text: str, marks: Sequence[tuple[int, int, str]], style: str, *, whole: bool) -> Text:
-    """The text, evidence in reverse with its signal behind it, long parts without evidence folded."""
+    """The text, evidence in reverse with all that rests on it behind it, long parts without evidence folded."""
+    spans: list[tuple[int, int, list[str]]] = []
+    for start, end, name in sorted(set(marks)):
+        if spans and start < spans[-1][1]:
+            # Signals and judges often quote the same words: one mark, every name.
+            first, last, names = spans[-1]
+            spans[-1] = (first, max(last, end), names if name in names else [*names, name])
+        else:
+            spans.append((start, end, [name]))
     out = Text(style=style)
     at = 0
-    for start, end, name in sorted(set(marks)):
-        if start < at:
-            continue
+    for start, end, names in spans:
         out.append(_folded(text[at:start], whole=whole))
         out.append(visible(text[start:end]), style="bold black on yellow")
-        out.append(f" ◀ {name}", style="yellow")
+        out.append(f" ◀ {', '.join(visible(name) for name in names)}", style="yellow")
         at = end
     out.append(_folded(text[at:], whole=whole))
     return out

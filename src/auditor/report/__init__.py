@@ -37,7 +37,7 @@ def facts(audit: Audit) -> dict[str, Any]:
         by_model: dict[tuple[str, str], list[dict[str, Any]]] = {}
         judges = set()
         for rate in rates.rates(con):
-            if rate.tier == "judged":
+            if rate.tier == "judged" and rate.detector != "judge:majority":
                 judges.add(rate.detector.removeprefix("judge:"))
             by_model.setdefault((rate.model, rate.tier), []).append(rate.plain())
         asked = {a.model: a for a in rates.admissions(con)}
@@ -95,12 +95,12 @@ def _setup(judge: dict[str, Any]) -> str:
     """How the judge was set up and what its last run got and cost, as far as the audit remembers it."""
     told = []
     if judge_on := judge.get("judge_on"):
-        drawn = f"candidates and {judge.get('sample_rest', 0):g} of the rest, drawn with seed {judge.get('seed', 0)}"
+        drawn = f"candidates and {rates.percent(judge.get('sample_rest'))} of the rest, drawn with seed {judge.get('seed', 0)}"
         told.append(f"Judged: {drawn if judge_on == 'candidates' else 'all episodes'}.")
     if views := judge.get("views"):
         told.append(f"Views: {', '.join(views)}; votes of each judge: {judge.get('votes', 1)}.")
     if used := judge.get("usage"):
-        outcomes = ", ".join(f"{n:,} {kind}" for kind, n in sorted(used["outcomes"].items(), key=lambda o: (-o[1], o[0])))
+        outcomes = ", ".join(f"{kind}: {n:,}" for kind, n in sorted(used["outcomes"].items(), key=lambda o: (-o[1], o[0])))
         cost = "cost not known" if used["unpriced"] else f"${used['cost']:,.2f}"
         told.append(f"Its last run sent {used['sent']:,} calls ({outcomes or 'none'}), {cost}.")
     return " ".join(told)
