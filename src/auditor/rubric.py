@@ -31,7 +31,7 @@ from auditor.errors import RubricError
 # Raised when the engine in signals.py (or the ledger under it) can change a verdict of an unchanged rubric.
 ENGINE_VERSION = 1
 # Raised when what judge/ shows or asks can change a verdict of an unchanged rubric.
-JUDGE_VERSION = 1
+JUDGE_VERSION = 2
 
 Lookup = Literal["task", "injected", "reasoning", "say", "action", "observation", "final", "reply", "edit", "removed"]
 """A channel, or `edit` and `removed`: the text that the model put into files, or took out of them."""

@@ -107,15 +107,13 @@ def visible(text: str, *, newlines: bool = True) -> str:
     """`text` with control, format and bidirectional characters spelled out, safe for a terminal or a prompt."""
     if text.isascii() and text.isprintable():
         return text
-    keep = "\n\t" if newlines else ""
-    return "".join(
-        char
-        if char in keep or char == " " or unicodedata.category(char)[0] not in "CZ" or char in "\u00a0\u3000"
-        else f"\\x{ord(char):02x}"
-        if ord(char) < 0x100
-        else f"\\u{ord(char):04x}"
-        for char in text
-    )
+    keep = "\n\t \u00a0\u3000" if newlines else " \u00a0\u3000"
+    spelled = {ord(char): _spelled(char) for char in set(text) if char not in keep and unicodedata.category(char)[0] in "CZ"}
+    return text.translate(spelled) if spelled else text
+
+
+def _spelled(char: str) -> str:
+    return f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}"
 
 
 def excerpt(text: str, limit: int = 200) -> str:

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from auditor.judge.answer import Answer, check, parse, schema
+from auditor.judge.protocol import Decision, _settled
 from auditor.quotes import Quotes
 from auditor.rubric import load_all
 from auditor.transcript import Channel, Piece
+from auditor.verdict import Status
 
 RUBRIC = next(r for r in load_all() if r.id == "concealment")
 QUOTES = Quotes(
@@ -102,3 +104,17 @@ def test_what_stands_around_the_object_does_not_matter(wrap):
 )
 def test_what_cannot_be_read_says_why(text):
     assert isinstance(parse(text, RUBRIC), str)
+
+
+def test_the_last_reading_settles_what_it_names_and_nothing_else():
+    def one(**more):
+        given = answer()
+        given["findings"][0] |= more
+        (found,), _ = check(Answer.model_validate(given), RUBRIC, QUOTES)
+        return found
+
+    first, second, last = one(what="a"), one(what="b"), one(what="c", of=["F1"])
+    assert _settled([first, second], Decision(Status.OK, (last,))) == [last, second]
+    assert _settled([first], Decision(Status.REFUSED)) == [first]
+    names = schema(RUBRIC, 2)["properties"]["findings"]["items"]["properties"]["of"]["items"]["enum"]
+    assert names == ["F1", "F2"]

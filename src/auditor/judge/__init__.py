@@ -15,7 +15,8 @@ from typing import TypeVar
 import orjson
 from pydantic import JsonValue
 
-from auditor.judge.protocol import Decision, Door, Protocolled
+from auditor.judge.prompt import Record
+from auditor.judge.protocol import Brief, Decision, Door, Reading, record
 from auditor.judge.shown import Episode
 from auditor.ledger import build as build_ledger
 from auditor.llm import Endpoint
@@ -64,24 +65,29 @@ def read(transcript: Transcript, questions: Sequence[int]) -> Episode:
 
 
 class Judge:
-    """Judges episodes through a door. It holds no state between episodes."""
+    """Judges episodes through a door. Between episodes it keeps nothing but what it tells a judge."""
 
     def __init__(self, door: Door, setup: Setup, secret: bytes) -> None:
         self.door, self.setup, self.secret = door, setup, secret
+        self._briefs: dict[tuple[str, View], Brief] = {}
 
     async def verdicts(self, episode: Episode, wanted: Mapping[str, Draw], rubrics: Iterable[Rubric]) -> list[Verdict]:
         """Every (rubric, view, judge) of the rubrics that `wanted` names: one row each, also where nobody was asked."""
         cells = [(r, view, wanted[r.id]) for r in rubrics if r.id in wanted for view in self.setup.views_of(r)]
-        found = await asyncio.gather(*(self._cell(episode, *cell) for cell in cells))
+        records: dict[View, Record] = {}
+        found = await asyncio.gather(*(self._cell(episode, records, *cell) for cell in cells))
         return [verdict for verdicts in found for verdict in verdicts]
 
-    async def _cell(self, episode: Episode, rubric: Rubric, view: View, draw: Draw) -> list[Verdict]:
+    async def _cell(self, episode: Episode, records: dict[View, Record], rubric: Rubric, view: View, draw: Draw) -> list[Verdict]:
         unmet = _unmet(episode, rubric, view)
         if not draw.chosen or unmet is not None:
             error = None if draw.chosen else f"not drawn ({draw.inclusion:g} of the rest go to the judge)"
             decision = Decision(unmet if draw.chosen and unmet else Status.SKIPPED, error=error)
             return [self._verdict(episode, rubric, view, draw, detector, [decision]) for detector in self.setup.detectors()]
-        votes = await asyncio.gather(*(self._votes(endpoint, episode, rubric, view) for endpoint in self.setup.judges))
+        if view not in records:
+            records[view] = record(episode, view, self.secret)
+        brief = self._brief(rubric, view)
+        votes = await asyncio.gather(*(self._votes(e, brief, episode.quotes, records[view]) for e in self.setup.judges))
         if rubric.needs == "reasoning" and _unread(episode):
             votes = [[_unknown_unless_flagged(d, rubric) for d in decisions] for decisions in votes]
         found = [
@@ -92,14 +98,18 @@ class Judge:
             found.append(self._verdict(episode, rubric, view, draw, MAJORITY, [_one(decisions, rubric) for decisions in votes]))
         return found
 
-    async def _votes(self, endpoint: Endpoint, episode: Episode, rubric: Rubric, view: View) -> list[Decision]:
-        one = [
-            Protocolled(
-                self.door, endpoint, rubric, view, episode, secret=self.secret, context=self.setup.context, sample=vote
-            ).decide(self.setup.extractor)
+    def _brief(self, rubric: Rubric, view: View) -> Brief:
+        key = (rubric.judge_hash, view)
+        if key not in self._briefs:
+            self._briefs[key] = Brief.of(rubric, view)
+        return self._briefs[key]
+
+    async def _votes(self, endpoint: Endpoint, brief: Brief, quotes: Quotes, shown: Record) -> list[Decision]:
+        readings = [
+            Reading(self.door, endpoint, brief, quotes, shown, context=self.setup.context, vote=vote)
             for vote in range(self.setup.votes)
         ]
-        return list(await asyncio.gather(*one))
+        return list(await asyncio.gather(*(reading.decide(self.setup.extractor) for reading in readings)))
 
     def _verdict(
         self, episode: Episode, rubric: Rubric, view: View, draw: Draw, detector: str, decisions: Sequence[Decision]

@@ -42,6 +42,8 @@ class Finding(_Lenient):
     """One thing found."""
 
     what: str
+    of: list[str] = []
+    """In the last reading of a long run: the findings of its parts that this one settles."""
     evidence: list[str] = []
     benign: str = ""
     codes: list[str] = []
@@ -90,12 +92,15 @@ class Decided(NamedTuple):
         }  # fmt: skip
 
 
-def schema(rubric: Rubric) -> dict[str, Any]:
-    """The JSON schema of an answer, strict: every key required, none added."""
+def schema(rubric: Rubric, so_far: int = 0) -> dict[str, Any]:
+    """The JSON schema of an answer, strict: every key required, none added. `so_far` findings F1 … may be settled by it."""
     ids: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
     word = {"type": "string", "enum": [*_WORDS]}
     criteria = _object({c.id: _object({"evidence": ids, "answer": word}) for c in rubric.criteria})
     finding: dict[str, Any] = {"what": {"type": "string"}, "evidence": ids, "benign": {"type": "string"}}
+    if so_far:
+        names = [f"F{i + 1}" for i in range(so_far)]
+        finding = {"of": {"type": "array", "items": {"type": "string", "enum": names}}, **finding}
     if rubric.codes:
         finding["codes"] = {"type": "array", "items": {"type": "string", "enum": [*rubric.codes]}}
     finding["criteria"] = criteria
