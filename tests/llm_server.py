@@ -1,10 +1,11 @@
 """A real HTTP server on loopback that speaks chat completions, files and batches, and fails in every way it is told to.
 
-By hand: `python -m tests.llm_server --port 8399 --latency 0.05 --faults 0.2`, then `--base-url http://127.0.0.1:8399/v1`;
+By hand: `python tests/llm_server.py --port 8399 --latency 0.05 --faults 0.2`, then `--base-url http://127.0.0.1:8399/v1`;
 `curl http://127.0.0.1:8399/counts` says what it was asked.
 
 It answers by rule from the transcript in the prompt: the first line of the model whose text matches `--pattern` is a
-finding, quoted word for word, with every criterion true except `--false`; else there is none.
+finding, quoted word for word, with every criterion true except `--false`; else there is none. A model whose name begins with a
+character's (`candid`, `denier` …, see `characters.py`) is played when it is asked about its run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from aiohttp import web
+from characters import CHARACTERS, code, play
 
 FAULTS = (
     "hang", "429", "429-after", "500", "503", "closed", "broken", "schema", "fenced", "length", "refusal", "filter", "filter-400"
@@ -54,6 +56,8 @@ class Settings:
     gullible: bool = False
     pattern: str = r"all \d* ?tests? pass|won't mention|hard-?cod|PLANTED"
     false: str = "settled,permitted,denies,doubles"
+    no_tools: bool = False
+    no_seed: bool = False
     batch_seconds: float = 0.2
     journal: str = ""
 
@@ -180,7 +184,7 @@ class LLMServer:
         if s.no_max_tokens and "max_tokens" in body:
             told = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
             return "400", 400, error(told, "unsupported_parameter", "max_tokens"), {}
-        size = sum(len(m["content"]) for m in body["messages"])
+        size = sum(len(m["content"] or "") for m in body["messages"])
         if s.context and size > s.context:
             return (
                 "too_long",
@@ -208,7 +212,18 @@ class LLMServer:
             return fault, int(fault), error("The server had an error while processing your request", None), {}
         if fault == "filter-400":
             return "filter", 400, error("The response was filtered by the content management policy.", "content_filter"), {}
-        text = json.dumps(self.judge(body))
+        if s.no_tools and any(m.get("tool_calls") or m["role"] == "tool" for m in body["messages"]):
+            return (
+                "400",
+                400,
+                error("Invalid value: messages with role 'tool' are not supported by this model.", None, "messages"),
+                {},
+            )
+        if s.no_seed and "seed" in body:
+            return "400", 400, error("Unsupported parameter: 'seed' is not supported with this model.", None, "seed"), {}
+        character = next((c for c in CHARACTERS if str(body.get("model")).startswith(c)), None)
+        played = character is not None and "response_format" not in body
+        text = play(character, body["messages"]) if played else json.dumps(self.judge(body))
         finish, refusal = "stop", None
         if fault == "broken":
             text = text[: len(text) * 2 // 3]
@@ -224,7 +239,7 @@ class LLMServer:
             text, finish = "", "content_filter"
         reply = {
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, "refusal": refusal}}],
+            "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, "refusal": refusal} | ({"reasoning_content": "I remember."} if played else {})}],
             "usage": {"prompt_tokens": size // 4, "completion_tokens": len(text or "") // 4, "total_tokens": (size + len(text or "")) // 4},
         }  # fmt: skip
         return (fault or "ok"), 200, reply, {}
@@ -232,6 +247,8 @@ class LLMServer:
     def judge(self, body: dict) -> dict:
         """The answer by rule."""
         s = self.settings
+        if '{"answer":' in body["messages"][1]["content"]:
+            return code(body["messages"][1]["content"], invent=s.invent)
         data = next((m["content"] for m in body["messages"] if m["role"] == "user" and '{"m":' in m["content"]), "")
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         if schema is None and "JSON Schema:" in (last := body["messages"][-1]["content"]):
@@ -264,9 +281,12 @@ class LLMServer:
         item = schema["properties"]["findings"]["items"]["properties"] if schema else {}
         criteria = item.get("criteria", {}).get("properties", {})
         attributes = item.get("attributes", {}).get("properties", {})
+        known = item["codes"]["items"]["enum"] if "codes" in item else []
+        planted = re.search(r"PLANTED\[(\w+)\] ([^\n]+)", found[0]["text"]) if found else None
+        codes = known[:1] if planted is None else [c for c in planted.groups()[:1] if c in known]
         finding = {
-            "what": "It says what the pattern looks for.", "evidence": ["e1"], "benign": "It may be true.",
-            "codes": item["codes"]["items"]["enum"][:1] if "codes" in item else [],
+            "what": planted.group(2) if planted else "It says what the pattern looks for.", "evidence": ["e1"], "benign": "It may be true.",
+            "codes": codes,
             "criteria": {c: {"evidence": ["e1"], "answer": "false" if c in s.false.split(",") else "true"} for c in criteria},
             "attributes": {a: rule["enum"][0] for a, rule in attributes.items()},
         }  # fmt: skip

@@ -1,7 +1,8 @@
 """Admission inside a log: the user's questions about conduct, the replies, and the class that signals propose.
 
 The classes are those of the codebook, section 5. A plain "no" is `denial` only where a signal holds a fact of the
-ledger against it; else it is `says_no`: without a judge nobody knows whether it is true.
+ledger against it; else it is `says_no`: without a judge nobody knows whether it is true. `unverified`, only where a model is
+asked again: it tells of something that no ledger holds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ CLASSES = {
     "AX": "false_confession",
     "AO": "over_confession",
     "AN": "says_no",
+    "AU": "unverified",
 }
 UNCLASSIFIED = "unclassified"
 UNANSWERED = "unanswered"

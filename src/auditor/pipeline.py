@@ -106,6 +106,8 @@ def _about(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.A
         auditor=version("auditor"),
         created=known.created if known else _now(),
         judge=known.judge if known else {},
+        scan={"rubrics": options.rubrics, "mapping": options.mapping, "join": options.join},
+        ask=known.ask if known else {},
         inputs=list(dict.fromkeys([*(known.inputs if known else []), *given])),
         rubrics=[
             {
@@ -207,6 +209,7 @@ def _commit(
         episodes=names["episodes"],
         rubrics=live,
         judged=task.base.judged if task.base else [],
+        asking=task.base.asking if task.base else None,
         answers=names["answers"] if asks or task.base is None else task.base.answers,
         flagged=list(dict.fromkeys(flagged)),
         rejects=[tuple(r) for r in rejects],

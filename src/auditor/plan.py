@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from auditor import readers
 from auditor.errors import InputError
+from auditor.join import Join
 from auditor.readers import Unit, files
 from auditor.readers import mapping as mappings
 from auditor.readers.base import Reader, Reject
@@ -49,7 +50,7 @@ class Options:
 
 def scan_options(audit: Audit, output: str) -> Options:
     """The options to judge an audit that is there: nothing new to read, what it was scanned with."""
-    told = audit.about().judge.get("scan", {})
+    told = audit.about().scan
     return Options((), output, rubrics=told.get("rubrics"), mapping=told.get("mapping"), join=told.get("join"))
 
 
@@ -98,6 +99,13 @@ def read_units(units: Iterable[tuple[Unit, str]], mapping: Reader | None) -> Ite
             yield Reject(unit.paths[0], None, None, why, hint)
         elif unit.reader != COMPANION:
             yield from readers.read(unit, mapping or readers.registry()[unit.reader])
+
+
+def transcripts_in(commit: Commit, mapping: Reader | None, join: Join | None) -> Iterator[Transcript]:
+    """The transcripts of a shard, read again from its sources: the n-th is row n."""
+    for item in read_units(units_in(commit), mapping):
+        if isinstance(item, Transcript):
+            yield join.apply(item) if join else item
 
 
 def units_in(commit: Commit) -> tuple[tuple[Unit, str], ...]:

@@ -5,10 +5,19 @@ episodes   episode_id, model, task, environment, epoch, checkpoint, elicitation,
 verdicts   episode_id, model, rubric, rubric_hash, detector, detector_version, view, tier, status, flagged, level,
            attributes, rationale, weight, error
 evidence   episode_id, rubric, detector, view, signal, message, channel, start, "end", quote
-answers    episode_id, model, rung, sample, control, mode, status, answer_class, answer, question, reply, signal
+answers    episode_id, model, rung, sample, control, mode, status, answer_class, answer, question, reply, signal, asked, wording,
+           seed, reasoning, reasoning_in_context, tier, detector, rubric, level, flagged, quote, stances, attributes, error, pair,
+           match, weight, fact, kind, knew, deliberate, material, ledger_hash, endpoint
+facts      episode_id, model, control, pair, match, tier, ledger_hash, target, fact, kind, text, happened, material, knew,
+           deliberate, told, source, rank, message, channel, start, "end", quote
 
 A model that a log does not name is NULL. An episode that stands in two files is one row. Of every (episode, rubric, view,
 detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`.
+
+`answers` holds questions inside the logs (mode `log`, rung `in_log`; `question` and `reply` are messages) and those of
+`auditor ask` (mode `native` or `rendered`, NULL where nothing was asked; rung L1 … LT; control '' for an episode with a
+fact to admit, else `clean`, `sham` or `random`). `facts` is what the latter are held against, frozen before the first
+question: `happened` is false for what a control is charged with; `target` is the fact that specific questions are about.
 """
 
 from __future__ import annotations
@@ -21,18 +30,15 @@ import duckdb
 
 from auditor.errors import QueryError
 from auditor.readers import Unit, read, registry
-from auditor.store import ANSWERS, EPISODES, VERDICTS, Audit, Commit
+from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit
 from auditor.text import excerpt
 from auditor.transcript import Transcript, content_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VIEWS = ("episodes", "verdicts", "evidence", "answers")
-_TYPES = {
-    "string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN",
-    "list": 'STRUCT(signal VARCHAR, message BIGINT, channel VARCHAR, "start" BIGINT, "end" BIGINT, quote VARCHAR)[]',
-}  # fmt: skip
+VIEWS = ("episodes", "verdicts", "evidence", "answers", "facts")
+_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
 
 
 def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
@@ -49,6 +55,9 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     _table(con, "_episodes", audit, episodes, EPISODES)
     _table(con, "_verdicts", audit, parts, VERDICTS)
     _table(con, "_answers", audit, answers, ANSWERS)
+    asking = [c.asking for c in commits if c.asking]
+    _table(con, "_asked", audit, [a.answers for a in asking if a.answers], ASKED)
+    _table(con, "_facts", audit, [a.facts for a in asking], FACTS)
     duplicates = audit.path / "duplicates.parquet"
     if duplicates.exists():
         con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(str(duplicates.resolve()))})")
@@ -62,7 +71,8 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
 def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
     kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
     own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
-    con.execute(f"CREATE VIEW episodes AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row) FROM _episodes t {kept}")
+    con.execute(f"CREATE VIEW _rows AS SELECT {own}, t.* EXCLUDE (episode_id) FROM _episodes t {kept}")
+    con.execute("CREATE VIEW episodes AS SELECT * EXCLUDE (shard, row) FROM _rows")
     live = ""
     if any(c.judged or len({part for part, _ in c.rubrics.values()}) > 1 for c in commits):
         # A rubric or judge was changed and run again: of an older part only what it still stands for counts.
@@ -77,7 +87,16 @@ def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
         "CREATE VIEW evidence AS SELECT episode_id, rubric, detector, view, e.signal, e.message, e.channel, e.start, e.end, e.quote"
         " FROM (SELECT episode_id, rubric, detector, view, unnest(evidence) AS e FROM _live)"
     )
-    con.execute(f"CREATE VIEW answers AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row) FROM _answers t {kept}")
+    asked = "SELECT * EXCLUDE (shard, row, rubric_hash) FROM _asked"
+    con.execute(
+        f"CREATE VIEW answers AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row, rubric_hash), 'candidate' AS tier, 'signals' AS detector"
+        f" FROM _answers t {kept} UNION ALL BY NAME {asked}"
+    )
+    con.execute(
+        "CREATE VIEW facts AS SELECT episode_id, model, control, pair, match, tier, ledger_hash, f.id = target AS target, f.id AS fact, f.kind, f.text,"
+        ' f."true" AS happened, f.material, f.knew, f.deliberate, f.told, f.source, f.rank, f.message, f.channel, f.start, f."end", f.quote'
+        " FROM (SELECT * EXCLUDE (facts), unnest(facts) AS f FROM _facts)"
+    )
 
 
 def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
@@ -88,9 +107,21 @@ def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Seque
             f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
         )
         return
-    columns = ", ".join(f'NULL::{_TYPES[str(f.type).partition("<")[0]]} AS "{f.name}"' for f in schema)
+    columns = ", ".join(f'NULL::{_type(f.type)} AS "{f.name}"' for f in schema)
     extra = ", NULL::VARCHAR AS filename" if name == "_verdicts" else ""
     con.execute(f"CREATE VIEW {name} AS SELECT {columns}{extra} WHERE false")
+
+
+def _type(kind: pa.DataType) -> str:
+    """The DuckDB type of a column."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return f"{_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        fields = (kind.field(i) for i in range(kind.num_fields))
+        return "STRUCT(" + ", ".join(f'"{f.name}" {_type(f.type)}' for f in fields) + ")"
+    return _TYPES[str(kind)]
 
 
 def _quoted(text: str) -> str:
@@ -129,15 +160,26 @@ def find_episodes(
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Verdicts joined to their episode and their first quote; flagged ones alone unless `every`.
 
-    `where` is SQL over the columns of `verdicts`, `episodes` (joined) and `answer_class`.
+    With a `rubric`, a condition or `every`, the answers to `auditor ask` stand beside the verdicts, one row each, under the
+    rubric that coded them; `rung`, `sample` and `control` are theirs alone. `where` is SQL over the columns of `verdicts`,
+    `episodes` (joined), these, and `answer_class` (of a verdict: that of the last question inside the log).
     """
-    sql = (
-        "SELECT episode_id, v.model, task, environment, rubric, tier, detector, view, status, flagged, level, rationale, error,"
-        " q.message, q.channel, q.quote, source"
-        " FROM verdicts v JOIN (SELECT * EXCLUDE (model) FROM episodes) e USING (episode_id)"
+    verdicts = (
+        "SELECT v.*, NULL::VARCHAR AS rung, NULL::BIGINT AS sample, NULL::VARCHAR AS control, NULL::VARCHAR AS mode, a.answer_class,"
+        " q.message, q.channel, q.quote FROM verdicts v"
         " LEFT JOIN (SELECT episode_id, rubric, detector, view, evidence[1].message AS message, evidence[1].channel AS channel,"
         " evidence[1].quote AS quote FROM _live) q USING (episode_id, rubric, detector, view)"
-        " LEFT JOIN (SELECT episode_id, last(answer_class) AS answer_class FROM answers GROUP BY 1) a USING (episode_id)"
+        " LEFT JOIN (SELECT episode_id, last(answer_class) AS answer_class FROM answers WHERE mode = 'log' GROUP BY 1) a USING (episode_id)"
+    )
+    asked = (
+        "SELECT episode_id, model, rubric, detector, 'all' AS view, tier, status, flagged, level, attributes, asked AS rationale, weight, error,"
+        " rung, sample, control, mode, answer_class, 'reply' AS channel, coalesce(quote, answer) AS quote FROM answers WHERE rung <> 'in_log'"
+    )
+    both = f"{verdicts} UNION ALL BY NAME {asked}" if rubric or where or every else verdicts
+    sql = (
+        "SELECT episode_id, v.model, task, environment, rubric, tier, detector, view, status, flagged, level, rationale, error,"
+        " message, channel, quote, source, rung, sample, control, answer_class"
+        f" FROM ({both}) v JOIN (SELECT * EXCLUDE (model) FROM episodes) e USING (episode_id)"
     )
     conditions, parameters = [], []
     for column, value in (("rubric", rubric), ("v.model", model)):
@@ -154,7 +196,7 @@ def find_episodes(
         conditions.append("flagged")
     if conditions:
         sql += " WHERE " + " AND ".join(conditions)
-    sql += " ORDER BY v.model NULLS LAST, rubric, episode_id, tier, detector, view"
+    sql += " ORDER BY v.model NULLS LAST, rubric, episode_id, tier, detector, view, control NULLS FIRST, rung, sample"
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     return run(con, sql, parameters)
@@ -188,13 +230,9 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
     return int(dropped), int(renamed)
 
 
-def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) -> tuple[str, Transcript]:
-    """The episode's id and transcript, by its id or a beginning of it that names only one.
-
-    Flagged episodes come out of the audit; others are read from their source again. QueryError when neither is there.
-    """
-    kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
-    sql = f"SELECT COALESCE(d.new_id, t.episode_id) AS id, t.shard, t.row, t.source, t.content_hash FROM _episodes t {kept}"
+def find_row(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) -> tuple[str, str, int, str, str]:
+    """(id, shard, row, source, content hash) of an episode, by its id or a beginning of it that names only one; else QueryError."""
+    sql = "SELECT episode_id AS id, shard, row, source, content_hash FROM _rows"
     _, rows = run(con, f"SELECT * FROM ({sql}) WHERE id = ?", [episode])
     if not rows:
         _, rows = run(con, f"SELECT * FROM ({sql}) WHERE starts_with(id, ?) LIMIT 6", [episode])
@@ -204,7 +242,16 @@ def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) 
         raise QueryError(
             f"{excerpt(episode, 80)} begins several ids: {', '.join(excerpt(r[0], 60) for r in rows[:5])}; give more of it"
         )
-    name, shard, _, source, content = rows[0]
+    name, shard, row, source, content = rows[0]
+    return name, shard, row, source, content
+
+
+def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) -> tuple[str, Transcript]:
+    """The episode's id and transcript, by its id or a beginning of it that names only one.
+
+    Flagged episodes come out of the audit; others are read from their source again. QueryError when neither is there.
+    """
+    name, shard, _, source, content = find_row(audit, con, episode)
     commit = next(c for c in audit.commits() if c.shard == shard)
     for transcript in audit.flagged(commit):
         if content_hash(transcript) == content:

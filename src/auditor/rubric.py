@@ -28,6 +28,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from auditor.errors import RubricError
 
+QUESTIONS = "questions.yaml"
+"""The file beside the rubrics that holds the ladder of questions; it is no rubric."""
 # Raised when the engine in signals.py (or the ledger under it) can change a verdict of an unchanged rubric.
 ENGINE_VERSION = 1
 # Raised when what judge/ shows or asks can change a verdict of an unchanged rubric.
@@ -313,7 +315,7 @@ def rubric_files(folder: Path) -> Iterator[Path]:
     """The rubric files of a folder, examples left out."""
     if not folder.is_dir():
         raise RubricError(f"{folder}: no such folder of rubrics")
-    yield from sorted(p for p in folder.glob("*.yaml") if not p.name.endswith(".examples.yaml"))
+    yield from sorted(p for p in folder.glob("*.yaml") if not p.name.endswith(".examples.yaml") and p.name != QUESTIONS)
 
 
 def path_of(folder: str | None) -> Path | None:

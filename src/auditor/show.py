@@ -49,8 +49,8 @@ def summary_tables(con: Any) -> list[Table]:
             r.tier,
             f"{r.k}/{r.n}",
             rates.percent(r.share),
-            _range(r.interval, r.n),
-            _unknown(r.unknown),
+            interval_of(r.interval, r.n),
+            counted(r.unknown),
         )
         for r in everything
         if r.tier == "candidate"
@@ -62,7 +62,7 @@ def summary_tables(con: Any) -> list[Table]:
     for a in rates.admissions(con):
         for name in a.counts:
             k, n, interval = a.rate(name)
-            asked.append((a.model, "candidate", name, f"{k}/{n}", rates.percent(k / n), _range(interval, n)))
+            asked.append((a.model, "candidate", name, f"{k}/{n}", rates.percent(k / n), interval_of(interval, n)))
     columns = ("model", "tier", "answer", "k/n", "rate", "95% Wilson")
     title = "Asked directly inside the log, by signals"
     found.append(table(title, columns, asked or [("no user asked about conduct", "", "", "", "", "")], right=("k/n", "rate")))
@@ -86,7 +86,7 @@ def _judged_tables(con: Any, judged: Sequence[rates.Rate]) -> list[Table]:
     rows: list[tuple[Any, ...]] = [
         (
             r.model, r.rubric, *((r.detector.removeprefix("judge:"),) if several else ()), r.of,
-            f"{r.k}/{r.n}", rates.percent(r.share), _range(r.interval, r.n), _unknown(r.unknown),
+            f"{r.k}/{r.n}", rates.percent(r.share), interval_of(r.interval, r.n), counted(r.unknown),
         )
         for r in judged
     ]  # fmt: skip
@@ -140,11 +140,13 @@ def summary_facts(con: Any) -> dict[str, Any]:
     }
 
 
-def _range(interval: Any, n: int) -> str:
+def interval_of(interval: Any, n: int) -> str:
+    """An interval in percent, – for n = 0."""
     return f"{rates.percent(interval.low)} to {rates.percent(interval.high)}" if n else "–"
 
 
-def _unknown(unknown: dict[str, int]) -> str:
+def counted(unknown: dict[str, int]) -> str:
+    """Counts by reason or class, in words."""
     return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in unknown.items()) or "–"
 
 
@@ -276,10 +278,10 @@ def _frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
     return pd.DataFrame(list(rows), columns=list(columns))
 
 
-def usage_line(used: dict[str, Any]) -> str:
-    """What a judge's run sent and cost, in one line."""
+def usage_line(used: dict[str, Any], who: str = "judge") -> str:
+    """What a run sent and cost, in one line."""
     outcomes = ", ".join(f"{n:,} {kind}" for kind, n in sorted(used["outcomes"].items(), key=lambda o: -o[1]))
     cost = f"${used['cost']:,.2f}" if not used["unpriced"] else "cost not known"
     kept = f", {used['kept']:,} replies kept from before" if used["kept"] else ""
     tokens = f"{used['prompt_tokens']:,} tokens in, {used['completion_tokens']:,} out"
-    return f"judge: {used['sent']:,} calls sent ({outcomes or 'none'}){kept}; {tokens}, {cost}"
+    return f"{who}: {used['sent']:,} calls sent ({outcomes or 'none'}){kept}; {tokens}, {cost}"

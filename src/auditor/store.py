@@ -4,6 +4,8 @@
     commits/<shard>.json       the shard's files, parts, rejects and counts: it exists, or the shard was not done
     episodes/<shard>.parquet   verdicts/<shard>-<pass>.parquet   answers/<shard>-<pass>.parquet
     flagged/<shard>-<pass>.jsonl.zst   flagged episodes whole, so that an audit can be read without its sources
+    facts/<shard>-<hash>.parquet       what the episodes that are asked are held against, frozen before the first question
+    answers/<shard>-a<hash>.parquet    what they answered
     rejects.jsonl              records that could not be read: file, line or offset, reason, hint
     duplicates.parquet         rows that are the same episode as an earlier row, or share its id
 
@@ -67,6 +69,46 @@ ANSWERS = pa.schema(
 )
 
 
+FACT = pa.struct(
+    [("id", pa.string()), ("kind", pa.string()), ("text", pa.string()), ("true", pa.bool_()), ("material", pa.bool_())]
+    + [("knew", pa.string()), ("deliberate", pa.bool_()), ("told", pa.bool_()), ("source", pa.string()), ("rank", pa.int64())]
+    + [("message", pa.int64()), ("channel", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("quote", pa.string())]
+)
+FACTS = pa.schema(
+    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("control", pa.string())]
+    + [("pair", pa.string()), ("match", pa.string()), ("weight", pa.float64()), ("turn", pa.int64()), ("tier", pa.string())]
+    + [("target", pa.string()), ("ledger_hash", pa.string()), ("facts", pa.list_(FACT))]
+)
+ASKED = pa.schema(
+    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("rung", pa.string())]
+    + [("sample", pa.int64()), ("control", pa.string()), ("mode", pa.string()), ("status", pa.string())]
+    + [
+        ("answer_class", pa.string()),
+        ("answer", pa.string()),
+        ("asked", pa.string()),
+        ("wording", pa.int64()),
+        ("seed", pa.int64()),
+    ]
+    + [("reasoning", pa.string()), ("reasoning_in_context", pa.bool_()), ("tier", pa.string()), ("detector", pa.string())]
+    + [
+        ("rubric", pa.string()),
+        ("rubric_hash", pa.string()),
+        ("level", pa.int64()),
+        ("flagged", pa.bool_()),
+        ("quote", pa.string()),
+    ]
+    + [
+        ("stances", pa.string()),
+        ("attributes", pa.string()),
+        ("error", pa.string()),
+        ("pair", pa.string()),
+        ("match", pa.string()),
+    ]
+    + [("weight", pa.float64()), ("fact", pa.string()), ("kind", pa.string()), ("knew", pa.string()), ("deliberate", pa.bool_())]
+    + [("material", pa.bool_()), ("ledger_hash", pa.string()), ("endpoint", pa.string())]
+)
+
+
 class Judged(BaseModel):
     """The live verdicts of one judge on one rubric and view of a shard; `hash` is over all that they depend on.
 
@@ -82,6 +124,19 @@ class Judged(BaseModel):
     open: int = 0
 
 
+class Asking(BaseModel):
+    """What was asked of a shard's episodes: the frozen facts, the answers, and a hash over all that they depend on.
+
+    Without `answers` the facts are frozen and nothing has been asked. `open` rows are tried again by the next run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    facts: str
+    answers: str | None = None
+    hash: str = ""
+    open: int = 0
+
+
 class Commit(BaseModel):
     """What one shard holds. `rubrics` names the live verdict part of each rubric and the hash it was made with."""
 
@@ -94,6 +149,7 @@ class Commit(BaseModel):
     rubrics: dict[str, tuple[str, str]] = Field(default_factory=dict)
     judged: list[Judged] = Field(default_factory=list)
     answers: str | None = None
+    asking: Asking | None = None
     flagged: list[str] = Field(default_factory=list)
     rejects: list[tuple[str, int | None, int | None, str, str]] = Field(default_factory=list)
     counts: dict[str, int] = Field(default_factory=dict)
@@ -113,6 +169,10 @@ class About(BaseModel):
     summary: dict[str, int] = Field(default_factory=dict)
     judge: dict[str, Any] = Field(default_factory=dict)
     """How the last judge was set up (never a key), and what its run sent, got and cost."""
+    scan: dict[str, str | None] = Field(default_factory=dict)
+    """With which rubrics, mapping and join file the logs were read."""
+    ask: dict[str, Any] = Field(default_factory=dict)
+    """How the audited models were asked last, of what, and what that sent, got and cost."""
 
 
 class Audit:
@@ -227,7 +287,7 @@ class Audit:
     def orphans(self) -> list[str]:
         """Parts and temporary files that no commit names: left by a kill."""
         live = {name for commit in self.commits() for name in parts_of(commit)}
-        folders = ("episodes", "verdicts", "answers", "flagged", "commits")
+        folders = ("episodes", "verdicts", "answers", "facts", "flagged", "commits")
         found = [p for f in folders if (self.path / f).is_dir() for p in (self.path / f).iterdir()]
         names = [str(p.relative_to(self.path)) for p in found if p.parent.name != "commits" or p.suffix == ".tmp"]
         return [name for name in names if name not in live]
@@ -247,6 +307,8 @@ class Audit:
 def parts_of(commit: Commit) -> set[str]:
     """The names of all parts of a shard."""
     parts = {commit.episodes, *commit.flagged, *(part for part, _ in commit.rubrics.values()), *(j.part for j in commit.judged)}
+    if commit.asking:
+        parts |= {commit.asking.facts, *([commit.asking.answers] if commit.asking.answers else [])}
     return parts | ({commit.answers} if commit.answers else set())
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextCol
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from auditor import asking
 from auditor.judging import Stage
 from auditor.llm import LLM
 from auditor.pipeline import Progress
@@ -26,9 +27,11 @@ def judging_line(stage: Stage, seconds: float) -> str:
 
     `seconds` is how long it has been at work. What is left is estimated from the episodes that the scan has handed on.
     """
-    done, known = stage.counts["judged"], stage.counts["episodes"]
-    told = [f"judged {done:,} of {known:,} episodes"]
-    door = stage.door
+    return _line("judged", stage.counts["judged"], stage.counts["episodes"], stage.door, seconds)
+
+
+def _line(verb: str, done: int, known: int, door: object, seconds: float) -> str:
+    told = [f"{verb} {done:,} of {known:,} episodes"]
     if isinstance(door, LLM):
         s = door.stats
         bad = ", ".join(f"{n:,} {kind}" for kind, n in s.outcomes.most_common() if kind not in _GOOD)
@@ -74,3 +77,28 @@ def watch(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
                 live.update(Group(reading, Text(judging_line(stage, time.monotonic() - start))))
 
         yield draw
+
+
+@contextmanager
+def watch_asking(stream: TextIO) -> Iterator[Callable[[asking.Progress], None]]:
+    """The same for questions to the audited models."""
+    start = last = time.monotonic()
+
+    def line(progress: asking.Progress) -> str:
+        if not progress.counts["jobs"]:
+            return "reading the episodes, freezing their facts"
+        return _line("asked", progress.counts["asked"], progress.counts["jobs"], progress.door, time.monotonic() - start)
+
+    if not stream.isatty():
+
+        def told(progress: asking.Progress) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY:
+                last = time.monotonic()
+                stream.write(f"{line(progress)}\n")
+                stream.flush()
+
+        yield told
+        return
+    with Live(Text(""), console=Console(file=stream), transient=True, refresh_per_second=8) as live:
+        yield lambda progress: live.update(Text(line(progress)))

@@ -164,17 +164,17 @@ def test_a_server_that_cannot_be_used_stops_the_run(tmp_path, settings, words):
         found, llm, said = ask(tmp_path, server.url, 200, concurrency=4)
         assert {r.status for r in found} == {"error"}
         assert IN_A_ROW <= server.counts()["requests"] <= IN_A_ROW + 4
-        assert llm.stopped
+        assert llm.verdict_on_run()
         import re
 
-        assert re.search(words, llm.stopped), llm.stopped
-        assert KEY not in str([*found, llm.stopped, said, vars(llm)])
+        assert re.search(words, llm.verdict_on_run()), llm.verdict_on_run()
+        assert KEY not in str([*found, llm.verdict_on_run(), said, vars(llm)])
 
 
 def test_a_few_failures_are_told_at_the_end_too(tmp_path):
     with running(key="another") as server:
         _, llm, _ = ask(tmp_path, server.url, 3)
-        assert llm.stopped is None
+        assert llm.verdict_on_run() is None
         assert "401" in (llm.verdict_on_run() or "")
 
 
@@ -182,7 +182,7 @@ def test_quota_is_permanent_and_what_came_before_is_kept(tmp_path):
     with running(quota=10) as server:
         found, llm, _ = ask(tmp_path, server.url, 60, concurrency=1)
         assert [r.status for r in found].count("ok") == 10
-        assert "quota" in (llm.stopped or "")
+        assert "quota" in (llm.verdict_on_run() or "")
         assert server.counts()["requests"] == 10 + IN_A_ROW
 
 

@@ -193,7 +193,7 @@ def batch_export(
         pipeline.scan(scan_options(Audit.open(audit), audit), report, judged(options, open_door=door, dry=True))
     opened = Audit.open(audit)
     about = opened.about()
-    opened.write_about(about.model_copy(update={"judge": {**options.remembered(), "scan": about.judge.get("scan", {})}}))
+    opened.write_about(about.model_copy(update={"judge": options.remembered()}))
     for path in writer.files:
         out().print(f"{path}  {writer.counts[path]:,} requests", highlight=False, markup=False)
     if not writer.files:

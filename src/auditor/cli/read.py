@@ -40,27 +40,41 @@ def query(
             con, rubric=rubric, model=model, min_level=min_level, where=where, every=every, limit=limit
         )
     if fmt is QueryFormat.TABLE:
-        short = columns if sql else ["episode_id", "model", "rubric", "detector", "view", "level", "rationale", "quote"]
+        answers = not sql and any(row[columns.index("rung")] for row in rows)
+        of_answers = ["episode_id", "model", "rubric", "detector", "rung", "control", "answer_class", "status", "level", "quote"]
+        of_verdicts = ["episode_id", "model", "rubric", "detector", "view", "level", "rationale", "quote"]
+        short = columns if sql else of_answers if answers else of_verdicts
         picked = [[row[columns.index(c)] for c in short] for row in rows]
         out().print(show.table(f"{len(rows)} rows", short, picked))
     else:
         show.write_rows(columns, rows, fmt.value, output)
 
 
-@app.command("show", epilog="Example: auditor show audit/ 3f2a --whole | less -R")
+@app.command("show", epilog="Examples: auditor show audit/ 3f2a --whole | less -R   |   auditor show audit/ 3f2a --answers")
 def show_episode(
     audit: AuditPath,
     episode: Annotated[str, typer.Argument(help="The episode's id, or its beginning.")],
+    answers: Annotated[  # noqa: FBT002  # a flag
+        bool, typer.Option("--answers", help="What it answered when asked, and the facts it is held against.")
+    ] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Fold nothing.")] = False,  # noqa: FBT002  # a flag
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Print an episode with its evidence marked."""
     from auditor import query as queries
-    from auditor import show
+    from auditor import show, show_asked
     from auditor.store import Audit
 
     opened = Audit.open(audit)
     con = queries.connect(opened)
+    if answers:
+        name = queries.find_row(opened, con, episode)[0]
+        facts, given = show_asked.facts_of(con, name), show_asked.answers_of(con, name)
+        if fmt is Format.JSON:
+            as_json({"episode_id": name, "facts": facts, "answers": given})
+        else:
+            show_asked.answers(out(), facts, given)
+        return
     name, transcript = queries.find_transcript(opened, con, episode)
     evidence, verdicts = show.evidence_of(con, name), show.verdicts_of(con, name)
     if fmt is Format.JSON:

@@ -134,7 +134,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 def parse(text: str, rubric: Rubric) -> Answer | str:
     """The answer, or in one line why it cannot be read. Every criterion must be answered for every finding."""
-    value = _json(text)
+    value = json_object(text)
     if value is None:
         return "no JSON object"
     try:
@@ -149,7 +149,7 @@ def parse(text: str, rubric: Rubric) -> Answer | str:
 
 def parse_extract(text: str) -> Collected | str:
     """An extraction's answer, or in one line why it cannot be read."""
-    value = _json(text)
+    value = json_object(text)
     try:
         return "no JSON object" if value is None else Collected.model_validate(value)
     except ValidationError as error:
@@ -161,7 +161,7 @@ def _why(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg'][:120]}"
 
 
-def _json(text: str) -> Any:
+def json_object(text: str) -> Any:
     """The object in a text that may have a fence or words around it; None where there is none."""
     # Models that think aloud may do so in the answer; their thoughts may hold braces.
     body = text.rpartition("</think>")[2]

@@ -113,11 +113,11 @@ class Record(NamedTuple):
 
     def text(self, shown: Sequence[Line] | None = None, findings: Sequence[dict[str, JsonValue]] = ()) -> str:
         """The record between its marks: all of it, or only some lines; with what was found in it so far, which is data too."""
-        rows = [_dump(fact) for fact in self.card]
+        rows = [dump(fact) for fact in self.card]
         if findings:
-            rows.append(_dump({"findings_so_far": [*findings]}))
+            rows.append(dump({"findings_so_far": [*findings]}))
         lines = self.shown if shown is None else shown
-        rows += [_dump({"m": line.message, "channel": line.channel.value, "text": line.text}) for line in lines]
+        rows += [dump({"m": line.message, "channel": line.channel.value, "text": line.text}) for line in lines]
         return "\n".join((f"===== record {self.mark} =====", *rows, f"===== end of record {self.mark} ====="))
 
 
@@ -139,7 +139,7 @@ def decide(told: str, record: str) -> Messages:
 
 def again(messages: Messages, answer: str, problems: Sequence[str]) -> Messages:
     """The one retry of an answer whose quotes do not stand where it says."""
-    told = "\n".join(f"- {_dump(problem)}" for problem in problems)
+    told = "\n".join(f"- {dump(problem)}" for problem in problems)
     return [
         *messages,
         {"role": "assistant", "content": answer},
@@ -155,6 +155,6 @@ def _messages(system_text: str, user: str) -> Messages:
     return [{"role": "system", "content": system_text}, {"role": "user", "content": user}]
 
 
-def _dump(value: JsonValue) -> str:
+def dump(value: JsonValue) -> str:
     """JSON on one line, frames inside strings spelled as escapes: a reader of JSON sees them, a reader of frames does not."""
     return str(_FRAMES.sub(lambda m: f"\\u{ord(m.group()[0]):04x}{m.group()[1:]}", orjson.dumps(value).decode()))

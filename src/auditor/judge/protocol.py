@@ -31,7 +31,7 @@ class Door(Protocol):
     """Where calls go: a server, a batch file, a count."""
 
     async def ask(
-        self, endpoint: Endpoint, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, sample: int
+        self, endpoint: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None, *, sample: int
     ) -> Reply:
         """The reply to a call; `sample` tells apart calls that are equal."""
 

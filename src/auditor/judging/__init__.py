@@ -32,7 +32,7 @@ from auditor.replies import Replies
 from auditor.rubric import JUDGE_VERSION, Rubric
 from auditor.sample import Draw, draw
 from auditor.signals import Scanner
-from auditor.store import Audit, Commit, Judged
+from auditor.store import Audit, Judged
 from auditor.transcript import Transcript
 from auditor.verdict import Status, Verdict
 
@@ -119,7 +119,6 @@ class Stage:
     def _remember(self) -> None:
         """How the judge was set up, and what its run sent and cost, into `audit.json`."""
         told: dict[str, Any] = self.judging.remembered()
-        told["scan"] = {"rubrics": self.options.rubrics, "mapping": self.options.mapping, "join": self.options.join}
         if isinstance(self.door, LLM):
             told["usage"] = usage(self.door)
         self.audit.write_about(self.audit.about().model_copy(update={"judge": told}))
@@ -189,7 +188,7 @@ class Stage:
             finally:
                 room.release()
 
-        for row, transcript in enumerate(self._transcripts(commit)):
+        for row, transcript in enumerate(plan.transcripts_in(commit, self._mapping, self._join)):
             await room.acquire()
             jobs.append(tasks.create_task(one(row, transcript)))
             await asyncio.sleep(0)  # or the calls would wait until all of the room is read
@@ -199,11 +198,6 @@ class Stage:
             await self._done(shard, cells, rows)
 
         tasks.create_task(close())
-
-    def _transcripts(self, commit: Commit) -> Iterator[Transcript]:
-        for item in plan.read_units(plan.units_in(commit), self._mapping):
-            if isinstance(item, Transcript):
-                yield self._join.apply(item) if self._join else item
 
     def _draw(self, transcript: Transcript, rubric: Rubric, row: int, flagged: set[tuple[int, str]]) -> Draw:
         j = self.judging

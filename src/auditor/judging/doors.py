@@ -28,7 +28,7 @@ class Counting:
         return {**known, "cost": None if self.unpriced else self.cost, "unpriced": sorted(self.unpriced)}
 
     async def ask(
-        self, endpoint: Endpoint, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, sample: int
+        self, endpoint: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None, *, sample: int
     ) -> Reply:
         """A kept reply, else `skipped`, counted once."""
         key = key_of(endpoint.base_url, endpoint.model, endpoint.params, messages, schema, sample)
@@ -56,7 +56,7 @@ class Recording:
         self._seen: set[str] = set()
 
     async def ask(
-        self, endpoint: Endpoint, messages: list[dict[str, str]], schema: dict[str, Any] | None, *, sample: int
+        self, endpoint: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None, *, sample: int
     ) -> Reply:
         """A kept reply, else `skipped` and the request written."""
         key = key_of(endpoint.base_url, endpoint.model, endpoint.params, messages, schema, sample)

@@ -1,7 +1,7 @@
 """The one door to a model server: form, retries, limits, budget. Every paid reply is kept before it is used.
 
 `LLM.ask` never raises for what a server does; it says so in the reply. What a server refuses (JSON schema, a parameter) is
-learnt once a run. A server that cannot be used at all stops the run: `stopped` has its words.
+learnt once a run. A server that cannot be used at all is asked no more: `stopped` has its words.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class _Server:
     succeeded: bool = False
     row: tuple[str, int] = ("", 0)
     worst: str | None = None
+    stopped: str | None = None
 
 
 class LLM:
@@ -71,8 +72,7 @@ class LLM:
     def __init__(self, replies: Replies, *, max_cost: float | None = None, say: Callable[[str], None] = lambda _: None) -> None:
         self.replies, self.max_cost, self.say = replies, max_cost, say
         self.stats = Stats()
-        self.stopped: str | None = None
-        self._servers: dict[str, _Server] = {}
+        self._servers: dict[tuple[str, str | None], _Server] = {}
         self._flying: dict[str, asyncio.Future[Reply]] = {}
         self._reserved = 0.0
         self._told: set[str] = set()
@@ -87,7 +87,7 @@ class LLM:
             await server.client.close()
 
     async def ask(
-        self, endpoint: Endpoint, messages: list[dict[str, str]], schema: dict[str, Any] | None = None, *, sample: int = 0
+        self, endpoint: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None = None, *, sample: int = 0
     ) -> Reply:
         """The reply to a call: a kept one, that of an equal call in flight, or the server's, kept before it is returned."""
         key = key_of(endpoint.base_url, endpoint.model, endpoint.params, messages, schema, sample)
@@ -113,16 +113,15 @@ class LLM:
             del self._flying[key]
 
     def verdict_on_run(self) -> str | None:
-        """Why the server could not be used, None where it could: stopped, or not one success and nothing but refusals."""
-        if self.stopped:
-            return self.stopped
+        """Why a server could not be used, None where all could: stopped, or not one success and nothing but refusals."""
+        stopped = [s.stopped for s in self._servers.values() if s.stopped]
         useless = [s.worst for s in self._servers.values() if not s.succeeded and s.worst]
-        return useless[0] if useless else None
+        return next(iter([*stopped, *useless]), None)
 
-    async def _paid(self, to: Endpoint, key: str, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> Reply:
+    async def _paid(self, to: Endpoint, key: str, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Reply:
         """A call within the budget."""
-        if self.stopped:
-            return Reply(status="error", error=self.stopped)
+        if stopped := self._server(to).stopped:
+            return Reply(status="error", error=stopped)
         guess = 0.0
         if self.max_cost is not None:
             if not known_price(to):
@@ -135,7 +134,7 @@ class LLM:
                 return Reply(status="skipped", error=f"budget of ${self.max_cost:g} is used up (--max-cost)")
         elif not known_price(to):
             self._say_once(
-                f"{to.model}: its price is not known, so no cost is told; --price IN,OUT gives one (USD per million tokens)"
+                f"{to.model}: its price is not known, so no cost is told; `price: [IN, OUT]` in a file of endpoints or models gives one, or --price (USD per million tokens)"
             )
         self._reserved += guess
         try:
@@ -143,14 +142,14 @@ class LLM:
         finally:
             self._reserved -= guess
 
-    async def _retried(self, to: Endpoint, key: str, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> Reply:
+    async def _retried(self, to: Endpoint, key: str, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Reply:
         server = self._server(to)
         last = Failure("again", "none", "")
         attempt = 0
         while attempt < ATTEMPTS:
             async with server.gate:
-                if self.stopped:
-                    return Reply(status="error", error=self.stopped)
+                if server.stopped:
+                    return Reply(status="error", error=server.stopped)
                 body = self._body(server, to, messages, schema)
                 started = time.monotonic()
                 outcome = await self._once(server, to, body)
@@ -174,14 +173,15 @@ class LLM:
                 )
             self._row(server, to, last)
             if last.act == "permanent":
-                return Reply(status="error", error=f"{last.kind}: {last.words}", endpoint=to.name, model=to.model)
+                return Reply(status="error", error=f"{last.kind}: {last.words}", kind=last.kind, endpoint=to.name, model=to.model)
             attempt += 1
-            if attempt < ATTEMPTS and not self.stopped:
+            if attempt < ATTEMPTS and not server.stopped:
                 wait = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT) * (0.5 + random.random() / 2)  # noqa: S311  # jitter
                 await asyncio.sleep(max(wait, last.after or 0.0))
         return Reply(
-            status="error", error=self.stopped or f"{last.kind}: {last.words} ({attempt} times)", endpoint=to.name, model=to.model
-        )
+            status="error", error=server.stopped or f"{last.kind}: {last.words} ({attempt} times)", kind=last.kind,
+            endpoint=to.name, model=to.model,
+        )  # fmt: skip
 
     async def _once(self, server: _Server, to: Endpoint, body: dict[str, Any]) -> Reply | Failure:
         """One request. A body that is no JSON was cut off on the way, or comes from something that is no such server."""
@@ -207,7 +207,7 @@ class LLM:
         return reply
 
     def _body(
-        self, server: _Server, to: Endpoint, messages: list[dict[str, str]], schema: dict[str, Any] | None
+        self, server: _Server, to: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None
     ) -> dict[str, Any]:
         body = request_body(to, messages, schema if server.form == 0 else None)
         for name in server.dropped:
@@ -263,12 +263,14 @@ class LLM:
         server.row = (failure.kind, number + 1 if kind == failure.kind else 1)
         server.worst = advice(failure.kind, failure.words, to)
         if server.row[1] >= (_NEVER_REACHED if lost else IN_A_ROW):
-            self.stopped = server.worst
+            server.stopped = server.worst
 
     def _server(self, to: Endpoint) -> _Server:
-        if to.name not in self._servers:
-            self._servers[to.name] = _Server(client(to), Gate(to.concurrency))
-        return self._servers[to.name]
+        # A judge and an audited model may have one name and two addresses.
+        key = (to.name, to.base_url)
+        if key not in self._servers:
+            self._servers[key] = _Server(client(to), Gate(to.concurrency))
+        return self._servers[key]
 
     def _say_once(self, text: str) -> None:
         if text not in self._told:

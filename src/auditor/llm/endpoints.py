@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
@@ -44,7 +44,9 @@ class Endpoint(BaseModel):
         return visible(" ".join(text.split()), newlines=False)
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
+    """An endpoint as a file gives it; `key_env` names the environment variable that holds its key."""
+
     model_config = ConfigDict(extra="forbid")
     model: str
     base_url: str | None = None
@@ -54,6 +56,9 @@ class _Given(BaseModel):
     price: tuple[float, float] | None = None
     concurrency: int | None = None
     timeout: float | None = None
+
+
+G = TypeVar("G", bound=Given)
 
 
 def endpoint(
@@ -72,24 +77,36 @@ def endpoint(
     Flags win over the file. `headers` are "Name: value", `params` "name=value" with a YAML value. ServerError says what is missing.
     """
     file = file or os.environ.get("AUDITOR_ENDPOINTS")
-    named = _load(file) if file else {}
-    given = named.get(name) or _Given(model=name, base_url=base_url)
+    named = load(file, Given) if file else {}
+    given = named.get(name) or Given(model=name, base_url=base_url)
+    changed = {"price": price, "concurrency": concurrency, "timeout": timeout}
+    given = given.model_copy(update={key: value for key, value in changed.items() if value is not None})
+    known = f"; {file} names {', '.join(named)}" if named else ""
+    return made(
+        name, given, base_url=base_url, headers=dict(map(_header, headers)), params=dict(map(_param, params)), known=known
+    )
+
+
+def made(
+    name: str, given: Given, *, base_url: str | None = None, headers: dict[str, str] | None = None,
+    params: dict[str, JsonValue] | None = None, known: str = "",
+) -> Endpoint:  # fmt: skip
+    """An endpoint of what a file gives, with its key from the environment. ServerError says what is missing; `known` is told with it."""
     url = given.base_url or base_url or os.environ.get("OPENAI_BASE_URL") or None
     key = os.environ.get(given.key_env or "OPENAI_API_KEY", "")
     if not key:
         if given.key_env:
             raise ServerError(f"endpoint {name}: no API key: the environment variable {given.key_env} is not set")
         if url is None or url.startswith(OPENAI.removesuffix("/v1")):
-            known = f"; {file} names {', '.join(named)}" if named else ""
             raise ServerError(
-                f"judge {name}: no API key: set OPENAI_API_KEY, or point --base-url at a server that needs none (vLLM, Ollama, llama.cpp){known}"
+                f"{name}: no API key: set OPENAI_API_KEY, or point --base-url at a server that needs none (vLLM, Ollama, llama.cpp){known}"
             )
-    told = {**given.headers, **dict(_header(h) for h in headers)}
+    told = {**given.headers, **(headers or {})}
     try:
         return Endpoint(
             name=name, model=given.model, base_url=url.rstrip("/") if url else None, key=SecretStr(key or "none"),
-            headers={k: SecretStr(v) for k, v in told.items()}, params={**given.params, **dict(_param(p) for p in params)},
-            price=price or given.price, **_set(concurrency=concurrency or given.concurrency, timeout=timeout or given.timeout),
+            headers={k: SecretStr(v) for k, v in told.items()}, params={**given.params, **(params or {})}, price=given.price,
+            **_set(concurrency=given.concurrency, timeout=given.timeout),
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
@@ -100,7 +117,8 @@ def _set(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _load(file: str) -> dict[str, _Given]:
+def load(file: str, shape: type[G]) -> dict[str, G]:
+    """What a YAML file gives, by name. ServerError names the file, the entry and the key."""
     try:
         data = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -112,7 +130,7 @@ def _load(file: str) -> dict[str, _Given]:
     found = {}
     for name, value in data.items():
         try:
-            found[str(name)] = _Given.model_validate(value)
+            found[str(name)] = shape.model_validate(value)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             raise ServerError(f"{file}: endpoint {name}: {'.'.join(map(str, first['loc'])) or 'entry'}: {first['msg']}") from None

@@ -23,7 +23,7 @@ def client(to: Endpoint) -> openai.AsyncOpenAI:
         raise ServerError(f"{to.name}: {to.base_url}: {to.scrub(str(error))}") from None
 
 
-def request_body(to: Endpoint, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> dict[str, Any]:
+def request_body(to: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> dict[str, Any]:
     """The body of a call as it is first tried: with the strict JSON schema."""
     body: dict[str, Any] = {"model": to.model, "messages": messages, **to.params}
     if schema is not None:
@@ -41,8 +41,9 @@ def reply_of(to: Endpoint, body: dict[str, Any]) -> Reply:
         prompt, completion = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         return Reply(status="error", error="the server's answer is no chat completion", endpoint=to.name, model=to.model)
+    reasoning = _text(message.get("reasoning_content") or message.get("reasoning")) or None
     told: dict[str, Any] = {
-        "prompt_tokens": prompt, "completion_tokens": completion, "cost": cost_of(to, prompt, completion), "endpoint": to.name,
+        "reasoning": reasoning, "prompt_tokens": prompt, "completion_tokens": completion, "cost": cost_of(to, prompt, completion), "endpoint": to.name,
         "model": to.model,
     }  # fmt: skip
     if refusal or finish == "content_filter":

@@ -1,0 +1,225 @@
+"""One episode on the ladder: every rung forked from the same end, the answers coded as they come.
+
+The first question goes alone: it shows whether the endpoint takes the run's own messages, and fills its prompt cache for
+the forks, which share every byte before the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from auditor.ask import endstate
+from auditor.ask.classes import ADMITS, classify
+from auditor.ask.coding import Coded, Coder
+from auditor.ask.endstate import EndState, Mode
+from auditor.ask.facts import Job
+from auditor.ask.questions import Questions, Rung
+from auditor.asked import UNANSWERED
+from auditor.judge import Door
+from auditor.judge.prompt import nonce
+from auditor.llm import Endpoint
+from auditor.replies import Reply
+from auditor.text import visible
+from auditor.transcript import Transcript, content_hash
+from auditor.verdict import Status
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_THOUGHT = re.compile(r"^\s*<think>(.*?)</think>\s*", re.DOTALL)
+_REFUSES_FORM = ("400", "422")
+_ENOUGH = 3
+"""So many episodes refused as messages, and none taken: the endpoint is asked in rendered form from then on."""
+_DRY = "…" * 400
+
+
+@dataclass
+class Player:
+    """The endpoint that plays a model of the logs. `context`: tokens that it takes, None where only the server knows.
+
+    `reasoning`: the message field by which it takes earlier reasoning. The counts are what was learnt in this run.
+    """
+
+    endpoint: Endpoint
+    context: int | None = None
+    reasoning: str | None = None
+    refused: int = 0
+    taken: int = 0
+
+
+class Asked(NamedTuple):
+    """One question and what came of it. `wording` is its place in the list of wordings, `seed` what was sent."""
+
+    rung: str
+    sample: int
+    wording: int
+    question: str
+    status: str
+    mode: Mode | None = None
+    reasoning_in_context: bool | None = None
+    seed: int | None = None
+    answer: str = ""
+    reasoning: str | None = None
+    answer_class: str | None = None
+    coded: Coded | None = None
+    error: str | None = None
+
+
+class Ladder:
+    """Asks jobs. `rungs` in the order of the questions; a rung that goes on from another needs that one too."""
+
+    def __init__(
+        self, door: Door, questions: Questions, coder: Coder, secret: bytes, rungs: Sequence[Rung], samples: int, seed: int,
+        *, dry: bool = False,
+    ) -> None:  # fmt: skip
+        self.door, self.questions, self.coder, self.secret = door, questions, coder, secret
+        self.rungs, self.samples, self.seed, self.dry = tuple(rungs), samples, seed, dry
+
+    def rungs_of(self, job: Job) -> list[Rung]:
+        """The rungs that make sense for a job: a sham is a charge, and without a fact there is nothing specific to ask."""
+        if job.control == "sham":
+            return [r for r in self.rungs if r.names_fact]
+        return [r for r in self.rungs if not r.specific or job.charge is not None]
+
+    async def ask(self, job: Job, t: Transcript, until: int | None, player: Player) -> list[Asked]:
+        """All rungs and samples of a job. The run is taken up to message `until`, the first question inside the log."""
+        rungs = self.rungs_of(job)
+        chains = [(r, n) for r in rungs if r.after is None for n in range(self.samples)]
+        ended = t.model_copy(update={"messages": t.messages[:until]}) if until is not None else t
+        if not endstate.speaks(ended, None):
+            return [
+                self.unasked(job, r, n, Status.SKIPPED, "the model says and does nothing in this run")
+                for r in rungs
+                for n in range(self.samples)
+            ]
+        mark = nonce(self.secret, content_hash(t))
+        state = self._state(ended, player, mark)
+        third = endstate.third_person(ended, None, mark)
+        lead = next((c for c in chains if not c[0].fresh), None)
+        done: list[Asked] = []
+        if lead is not None:
+            first = await self._chain(job, ended, lead, rungs, state, player)
+            if state.mode == "native" and first[0].status == "refused form":
+                state = self._rendered(ended, mark)
+                player.refused += 1
+                first = await self._chain(job, ended, lead, rungs, state, player)
+            elif state.mode == "native" and first[0].mode is not None:
+                player.taken += 1
+            done += first
+        rest = [c for c in chains if c != lead]
+        for found in await asyncio.gather(
+            *(self._chain(job, ended, c, rungs, third if c[0].fresh else state, player) for c in rest)
+        ):
+            done += found
+        order = {r.id: i for i, r in enumerate(self.rungs)}
+        return sorted((_settled(a) for a in done), key=lambda a: (order[a.rung], a.sample))
+
+    def _state(self, t: Transcript, player: Player, mark: str) -> EndState:
+        if player.refused >= _ENOUGH and not player.taken:
+            return self._rendered(t, mark)
+        state = endstate.native(t, None, player.reasoning)
+        return self._rendered(t, mark) if isinstance(state, str) else state
+
+    def _rendered(self, t: Transcript, mark: str) -> EndState:
+        return endstate.rendered(t, None, mark)
+
+    async def _chain(
+        self, job: Job, t: Transcript, head: tuple[Rung, int], rungs: Sequence[Rung], state: EndState, player: Player
+    ) -> list[Asked]:
+        """A question, and the rungs that go on from its answer."""
+        rung, sample = head
+        found = [await self._one(job, t, rung, sample, state, player, ())]
+        for follower in (r for r in rungs if r.after == rung.id):
+            before = found[0]
+            if before.status == "ok" and before.answer_class not in ADMITS | {"false_confession", "over_confession"}:
+                found.append(await self._one(job, t, follower, sample, state, player, (before,)))
+            else:
+                why = f"{rung.id} was admitted" if before.status == "ok" else f"{rung.id} was not answered ({before.status})"
+                status = Status.NOT_ASKED if before.status == "ok" else Status.SKIPPED
+                found.append(self.unasked(job, follower, sample, status, why))
+        return found
+
+    async def _one(
+        self, job: Job, t: Transcript, rung: Rung, sample: int, state: EndState, player: Player, before: tuple[Asked, ...]
+    ) -> Asked:
+        wording, question = self.word(job, rung, sample)
+        turns = [text for a in before for text in (a.question, a.answer)] + [question]
+        blank = Asked(rung.id, sample, wording, question, "", None, state.reasoning)
+        if player.context is not None and state.tokens > player.context:
+            told = f"about {state.tokens:,} tokens, and the endpoint takes {player.context:,} (context in the file of models)"
+            return blank._replace(status=Status.TOO_LONG.value, error=told)
+        seed = self.seed + sample
+        reply = await self.door.ask(_seeded(player.endpoint, state, seed), state.fork(*turns), None, sample=sample)
+        if self.dry and reply.status == "skipped":
+            reply = Reply(status="ok", text=_DRY)
+        if state.mode == "native" and reply.status == "error" and reply.kind in _REFUSES_FORM:
+            return blank._replace(status="refused form", error=reply.error)
+        text, reasoning = _apart(reply)
+        asked = blank._replace(
+            status=reply.status, mode=state.mode, seed=seed, answer=text, reasoning=reasoning, error=reply.error
+        )
+        if reply.status != "ok":
+            return asked
+        if not text.strip():
+            return asked._replace(status=UNANSWERED, answer_class=UNANSWERED, error="no text in the answer")
+        coded = await self.coder.code(job, rung, t, question, text, sample)
+        if coded.status is not Status.OK:
+            return asked._replace(
+                coded=coded, error=f"not coded: {coded.status.value}{f', {coded.error}' if coded.error else ''}"
+            )
+        denied = any(a.answer_class in ("denial", "doubling_down") for a in before)
+        name = classify(
+            job, rung, coded.stances, no_access=coded.no_access, confesses=coded.confesses, denied_before=denied
+        )  # fmt: skip
+        return asked._replace(coded=coded, answer_class=name)
+
+    def word(self, job: Job, rung: Rung, sample: int) -> tuple[int, str]:
+        """Which wording a job gets for a sample, and the question as it is put."""
+        charge = job.charge
+        kind = self.questions.kind(charge.kind) if charge is not None else self.questions.kinds[-1]
+        wordings = self.questions.wordings(rung, kind)
+        place = (job.turn + sample) % len(wordings)
+        slots = {"question": wordings[place]}
+        text = _filled(rung.frame, slots)
+        if charge is None:
+            return place, text
+        quote = "\n".join(f"> {line}" for line in visible(charge.evidence.quote).splitlines())
+        return place, _filled(
+            text,
+            {
+                "fact": charge.text, "untold": self.questions.untold if charge.told is False else "", "quote": quote,
+                "where": f"message {charge.evidence.message}, {charge.evidence.channel.value}",
+            },
+        )  # fmt: skip
+
+    def unasked(self, job: Job, rung: Rung, sample: int, status: Status, why: str) -> Asked:
+        """The row of a question that is not put."""
+        wording, question = self.word(job, rung, sample)
+        return Asked(rung.id, sample, wording, question, status.value, error=why)
+
+
+def _filled(text: str, slots: dict[str, str]) -> str:
+    """The slots filled in one pass: what is put in is never read as a slot again."""
+    return _SLOT.sub(lambda m: slots.get(m.group(1), m.group()), text)
+
+
+def _seeded(to: Endpoint, state: EndState, seed: int) -> Endpoint:
+    """The endpoint with this call's parameters: the seed, and the tools of the run, off."""
+    params: dict[str, Any] = {**to.params, "seed": seed}
+    if state.tools:
+        params |= {"tools": state.tools, "tool_choice": "none"}
+    return to.model_copy(update={"params": params})
+
+
+def _apart(reply: Reply) -> tuple[str, str | None]:
+    """The answer, and its reasoning: what the server gave apart, or the thoughts at the head of the text."""
+    thought = _THOUGHT.match(reply.text)
+    if thought is None:
+        return reply.text, reply.reasoning
+    return reply.text[thought.end() :], reply.reasoning or thought.group(1).strip() or None
+
+
+def _settled(asked: Asked) -> Asked:
+    return asked._replace(status=Status.ERROR.value) if asked.status == "refused form" else asked
