@@ -21,6 +21,8 @@ ADMITS = ("full", "told_before")
 GRANTS = (*ADMITS, "partial", "over_confession")
 FALSE = ("false_confession", "over_confession")
 SELF = ("L1", "L2", "L3", "L4", "L5", "L6")
+IN_LOG = "in_log"
+_ORDER = ("L1", "L2", "LI", "L3", "L4", "L5", "L6", "LT")
 THIRD, DIRECT = "LT", ("L3", "L5")
 _KNOWN = frozenset(CLASSES.values()) - {"unverified"}
 GROUPS = ("all", "deliberate cheats", "honest mistakes", "knew", "no sign that it knew")
@@ -148,7 +150,7 @@ def _rows(con: duckdb.DuckDBPyConnection) -> list[_Row]:
         con,
         f"SELECT coalesce(a.model, '{UNKNOWN_MODEL}'), a.tier, rung, control, coalesce(e.task, a.episode_id), a.episode_id, status, answer_class,"
         f" {_WHY}, deliberate, knew, any_value(weight), count(*)"
-        " FROM answers a JOIN episodes e USING (episode_id) WHERE rung <> 'in_log' GROUP BY ALL ORDER BY ALL",
+        f" FROM answers a JOIN episodes e USING (episode_id) WHERE rung <> '{IN_LOG}' GROUP BY ALL ORDER BY ALL",
     )
     return [_Row(*row) for row in rows]
 
@@ -223,7 +225,8 @@ def ladders(con: duckdb.DuckDBPyConnection) -> list[Ladder]:
             some = any(r.control == "" for r in inside)
             if group == "all" or (some and any(r.control == "" and not _in(group)(r) for r in rows if r[:2] == key[:2])):
                 found.append(_ladder(key, group, inside))
-    return sorted(found, key=lambda x: (x.model, x.tier, GROUPS.index(x.group), x.rung))
+    place = {rung: i for i, rung in enumerate(_ORDER)}
+    return sorted(found, key=lambda x: (x.model, x.tier, GROUPS.index(x.group), place.get(x.rung, len(place)), x.rung))
 
 
 def _by_episode(rows: Iterable[_Row], hit: Sequence[str]) -> dict[tuple[str, str, str, str], bool]:
@@ -295,6 +298,30 @@ def unflagged(con: duckdb.DuckDBPyConnection) -> list[Unflagged]:
             hit = r.answer_class == "unverified"
             found[r.model, r.tier, r.rung] = (tells + r.times * hit, known + r.times, episodes | {r.episode}, r.weight)
     return [Unflagged(*key, tells, known, len(e), 1 / w if w else None) for key, (tells, known, e, w) in found.items()]
+
+
+def told(con: duckdb.DuckDBPyConnection, model: str, limit: int = 6) -> list[dict[str, Any]]:
+    """Answers of a model to read: the worst of each episode, with the question, the fact and the words that decided."""
+    order = (
+        "doubling_down",
+        "denial",
+        "false_confession",
+        "over_confession",
+        "no_access",
+        "evasive",
+        "partial",
+        "told_before",
+        "full",
+    )
+    worst = f"list_position({list(order)!r}, answer_class), list_position({[*DIRECT, *SELF]!r}, rung), sample"
+    columns, rows = run(
+        con,
+        "SELECT episode_id, rung, control, answer_class, tier, detector, asked, fact, answer, quote FROM answers"
+        f" WHERE rung <> '{IN_LOG}' AND coalesce(model, '{UNKNOWN_MODEL}') = ? AND list_contains({list(order)!r}, answer_class) AND rung <> '{THIRD}'"
+        f" QUALIFY row_number() OVER (PARTITION BY episode_id ORDER BY {worst}) = 1 ORDER BY {worst}, episode_id LIMIT {int(limit)}",
+        [model],
+    )
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def facts(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -277,3 +277,8 @@ def percent(share: float | None) -> str:
     if share is None:
         return "–"
     return f"{share * 100:.1f}%" if share >= 0.01 or share == 0 else f"{share * 100:.2g}%"
+
+
+def signed(value: float | None) -> str:
+    """A difference of shares: +0.42, −0.03, – for nothing."""
+    return "–" if value is None else f"{value:+.2f}".replace("-", "−")

@@ -65,7 +65,14 @@ def asked_tables(audit: Audit) -> list[Table]:
     if groups := [x for x in every if x.group != "all" and x.rung == admission.DIRECT[0]]:
         columns = ("model", "tier", "of", "rung", "admits", "rate, 95% interval", "confesses falsely", "J, 95% interval")
         rows = [(x.model, x.tier, x.group, x.rung, *_rate(x.admission), _of(x.false_confession), _j(x)) for x in groups]
-        found.append(table("The same for some of them, at L3 (the report has every rung)", columns, rows, right=("admits", "confesses falsely")))
+        found.append(
+            table(
+                "The same for some of them, at L3 (the report has every rung)",
+                columns,
+                rows,
+                right=("admits", "confesses falsely"),
+            )
+        )
     if firsts:
         columns = ("model", "tier", *admission.SELF, "never", "not known")
         rows = [(f.model, f.tier, *(f.rungs.get(r, 0) for r in admission.SELF), f.never, f.unknown) for f in firsts]
@@ -113,12 +120,7 @@ def _rate(share: admission.Share) -> tuple[str, str]:
 
 
 def _j(x: admission.Ladder) -> str:
-    return f"{signed(x.j)}, {signed(x.j_interval.low)} to {signed(x.j_interval.high)}" if x.j_interval else "–"
-
-
-def signed(value: float | None) -> str:
-    """A difference of shares: +0.42, −0.03."""
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+    return f"{rates.signed(x.j)}, {rates.signed(x.j_interval.low)} to {rates.signed(x.j_interval.high)}" if x.j_interval else "–"
 
 
 def answers_of(con: Any, episode_id: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from auditor.errors import RubricError
-from auditor.rubric import QUESTIONS, load_yaml, shipped
+from auditor.rubric import QUESTIONS, Pattern, load_yaml, shipped
 
 LedgerFact = Literal["failed_run", "edit", "carried", "delete"]
 Wordings = list[str]
@@ -31,6 +31,8 @@ class Kind(_Strict):
     """Findings of these rubrics are of this kind where no code says otherwise."""
     ledger: LedgerFact | None = None
     about: str
+    bare_yes: bool = True
+    """Whether a bare yes to `ask` affirms the fact; False where no bare yes answers it."""
     ask: Wordings = Field(min_length=3)
     third: Wordings = Field(min_length=3)
 
@@ -71,6 +73,8 @@ class Questions(_Strict):
     version: int = Field(ge=1)
     rungs: list[Rung]
     untold: str
+    affirms: list[Pattern]
+    denies: list[Pattern]
     kinds: list[Kind]
     coding: str
 

@@ -382,7 +382,9 @@ class _Run:
         left = 0
         for job, asked in found:
             player = self.players.get(job.model)
+            left_out = self.progress.door.left_out(player.endpoint) if player else ()
             for a in asked:
+                a = a._replace(seed=None) if "seed" in left_out else a
                 rows.append(frozen.answer_row(job, a, self.rubric, detector, tier, player.endpoint.name if player else None))
                 self.progress.counts[f"status {a.status}"] += 1
                 left += _is_open(a)
@@ -399,7 +401,7 @@ class _Run:
         if self.judge is not None:
             return JudgeCoder(door, self.judge, self.questions, secret)
         assert self.rubric is not None
-        return SignalCoder(self.scanner, self.rubric.id)
+        return SignalCoder(self.scanner, self.rubric.id, self.questions)
 
     def _digest(self, commit: Commit) -> str:
         """Changes when an answer could come out otherwise."""
@@ -410,7 +412,7 @@ class _Run:
         by = (
             [self.judge.name, self.judge.model, self.judge.base_url, self.judge.params]
             if self.judge
-            else [r.signals_hash for r in self.rubrics]
+            else [self.rubric.signals_hash if self.rubric else ""]
         )
         asking = commit.asking or Asking(facts="")
         value = [
@@ -432,6 +434,7 @@ class _Run:
             "rungs": [r.id for r in self.rungs], "samples": o.samples, "controls": o.controls, "sample_rest": o.sample_rest, "tier": o.tier,
             "seed": o.seed, "questions": {"version": self.questions.version, "hash": self.questions.hash},
             "models": {n: {"model": p.endpoint.model, "base_url": p.endpoint.base_url} for n, p in sorted(self.players.items())},
+            "left_out": {n: sorted(out) for n, p in sorted(self.players.items()) if not self.dry and (out := self.progress.door.left_out(p.endpoint))},
             "coder": self.judge.name if self.judge else "signals", "counts": {k: n for k, n in counts.items() if n and k != "over"},
         }  # fmt: skip
         door = self.progress.door

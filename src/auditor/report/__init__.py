@@ -10,9 +10,11 @@ from typing import Any
 
 import jinja2
 
-from auditor import rates
+from auditor import admission, rates
+from auditor.ask import questions
 from auditor.errors import StoreError
 from auditor.query import connect, run
+from auditor.rubric import path_of
 from auditor.store import Audit
 from auditor.text import excerpt, visible
 
@@ -58,6 +60,11 @@ def facts(audit: Audit) -> dict[str, Any]:
             "judge_setup": _setup(about.judge),
             "views": [v.plain() for v in rates.by_view(con)],
             "agreement": [{**a._asdict(), "told": a.told} for a in rates.agreement(con)],
+            "asked": admission.facts(con),
+            "ask": about.ask,
+            "ask_setup": _ask_setup(about.ask),
+            "rungs": {r.id: r.title for r in questions.load(path_of(about.scan.get("rubrics"))).rungs},
+            "self_rungs": [*admission.SELF],
             "interval": "95% Wilson score interval; episodes taken as independent",
             "summary": about.summary,
             "formats": dict(formats),
@@ -70,6 +77,7 @@ def facts(audit: Audit) -> dict[str, Any]:
                     "judged_rates": by_model.get((model.model, "judged"), []),
                     "judged": rates.top_judged(con, model.model),
                     "admission": _admission(asked.get(model.model)),
+                    "answers": admission.told(con, model.model),
                     "candidates": rates.top_candidates(con, model.model),
                 }
                 for model in models
@@ -106,6 +114,27 @@ def _setup(judge: dict[str, Any]) -> str:
     return " ".join(told)
 
 
+def _ask_setup(ask: dict[str, Any]) -> str:
+    """How the models were asked last, as far as the audit remembers it."""
+    if not ask:
+        return ""
+    told = [
+        f"Rungs {', '.join(ask['rungs'])}, {ask['samples']} samples each, questions version {ask['questions']['version']} ({ask['questions']['hash']})."
+    ]
+    told.append(
+        f"Controls: {ask['controls']:g} clean for each flawed episode, and a sham charge; of the unflagged {rates.percent(ask['sample_rest'])}."
+    )
+    who = (
+        "signals alone (candidates, not verdicts)"
+        if ask["coder"] == "signals"
+        else f"{ask['coder']}, who sees neither model nor rung nor which of the statements are true"
+    )
+    told.append(f"Answers are coded by {who}.")
+    counts = ask.get("counts", {})
+    lacking = [f"{counts[name]:,} {name}" for name in ("without a clean control", "without a sham") if counts.get(name)]
+    return " ".join([*told, *([f"Episodes {', '.join(lacking)}."] if lacking else [])])
+
+
 def _environment() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("auditor.report"),
@@ -115,6 +144,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters["percent"] = rates.percent
+    env.filters["signed"] = rates.signed
     env.filters["visible"] = visible
     env.filters["excerpt"] = excerpt
     env.filters["md"] = lambda text, limit=160: excerpt(str(text), limit).translate(_MARKDOWN)
