@@ -60,6 +60,7 @@ class Settings:
     no_seed: bool = False
     batch_seconds: float = 0.2
     journal: str = ""
+    requests: str = ""
 
 
 class LLMServer:
@@ -115,6 +116,9 @@ class LLMServer:
         raw = await request.read()
         digest = hashlib.sha256(raw).hexdigest()[:16]
         self.note(digest, "received")
+        if self.settings.requests:
+            with open(self.settings.requests, "ab") as file:
+                file.write(raw + b"\n")
         outcomes = self.bodies.setdefault(digest, [])
         place = len(outcomes)
         outcomes.append("flying")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auditor.asking import AskOptions, ask_models
     from auditor.errors import AuditorError
     from auditor.judging import JudgeOptions, Judging
     from auditor.pipeline import scan
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from auditor.verdict import Evidence, Verdict
 
 _HOMES = {
+    "AskOptions": "asking", "ask_models": "asking",
     "AuditorError": "errors", "Options": "plan", "scan": "pipeline", "Rubric": "rubric", "load_all": "rubric",
     "Audit": "store", "Message": "transcript", "ToolCall": "transcript", "Transcript": "transcript",
     "Evidence": "verdict", "Verdict": "verdict", "JudgeOptions": "judging", "Judging": "judging",
 }  # fmt: skip
 
 __all__ = [
-    "Audit", "AuditorError", "Evidence", "JudgeOptions", "Judging", "Message", "Options", "Rubric", "ToolCall", "Transcript", "Verdict", "load_all",
+    "AskOptions", "Audit", "AuditorError", "Evidence", "JudgeOptions", "Judging", "Message", "Options", "Rubric", "ToolCall", "Transcript", "Verdict", "ask_models", "load_all",
     "open_audit", "read_transcripts", "scan",
 ]  # fmt: skip
 

@@ -32,7 +32,7 @@ KEPT = frozenset(("ok", "refused", "truncated"))
 class Reply(BaseModel):
     """What came of one call. `cost` is in USD, None where the price is not known; `error` is one line.
 
-    `reasoning` is what the server gave apart from the text; `kind` names a failure (a status code, `timeout` …).
+    `reasoning` is what the server gave apart from the text; `kind` names a failure (a status code, `timeout`; `messages`: tool messages are refused).
     """
 
     model_config = ConfigDict(frozen=True)

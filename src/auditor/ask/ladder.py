@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from auditor.ask import endstate
@@ -29,9 +30,9 @@ from auditor.verdict import Status
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _THOUGHT = re.compile(r"^\s*<think>(.*?)</think>\s*", re.DOTALL)
-_REFUSES_FORM = ("400", "422")
 _ENOUGH = 3
 """So many episodes refused as messages, and none taken: the endpoint is asked in rendered form from then on."""
+_REFUSED_FORM = "refused form"
 _DRY = "…" * 400
 
 
@@ -47,6 +48,25 @@ class Player:
     reasoning: str | None = None
     refused: int = 0
     taken: int = 0
+    _first: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is known by now to take no tool messages."""
+        return self.refused >= _ENOUGH and not self.taken
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Episodes begin one by one until it is known which form the endpoint takes."""
+        await self._first.acquire()
+        alone = not (self.taken or self.refuses)
+        if not alone:
+            self._first.release()
+        try:
+            yield
+        finally:
+            if alone:
+                self._first.release()
 
 
 class Asked(NamedTuple):
@@ -95,19 +115,13 @@ class Ladder:
                 for n in range(self.samples)
             ]
         mark = nonce(self.secret, content_hash(t))
-        state = self._state(ended, player, mark)
         third = endstate.third_person(ended, None, mark)
         lead = next((c for c in chains if not c[0].fresh), None)
         done: list[Asked] = []
+        state = third
         if lead is not None:
-            first = await self._chain(job, ended, lead, rungs, state, player)
-            if state.mode == "native" and first[0].status == "refused form":
-                state = self._rendered(ended, mark)
-                player.refused += 1
-                first = await self._chain(job, ended, lead, rungs, state, player)
-            elif state.mode == "native" and first[0].mode is not None:
-                player.taken += 1
-            done += first
+            async with player.turn():
+                state, done = await self._lead(job, ended, lead, rungs, player, mark)
         rest = [c for c in chains if c != lead]
         for found in await asyncio.gather(
             *(self._chain(job, ended, c, rungs, third if c[0].fresh else state, player) for c in rest)
@@ -116,14 +130,19 @@ class Ladder:
         order = {r.id: i for i, r in enumerate(self.rungs)}
         return sorted((_settled(a) for a in done), key=lambda a: (order[a.rung], a.sample))
 
-    def _state(self, t: Transcript, player: Player, mark: str) -> EndState:
-        if player.refused >= _ENOUGH and not player.taken:
-            return self._rendered(t, mark)
-        state = endstate.native(t, None, player.reasoning)
-        return self._rendered(t, mark) if isinstance(state, str) else state
-
-    def _rendered(self, t: Transcript, mark: str) -> EndState:
-        return endstate.rendered(t, None, mark)
+    async def _lead(
+        self, job: Job, t: Transcript, lead: tuple[Rung, int], rungs: Sequence[Rung], player: Player, mark: str
+    ) -> tuple[EndState, list[Asked]]:
+        """The first chain of an episode, and the state that the others are forked from: rendered, where messages are refused."""
+        state = endstate.native(t, None, player.reasoning) if not player.refuses else "tool messages are refused"
+        if not isinstance(state, str):
+            found = await self._chain(job, t, lead, rungs, state, player)
+            if found[0].status != _REFUSED_FORM:
+                player.taken += found[0].status == "ok"
+                return state, found
+            player.refused += 1
+        state = endstate.rendered(t, None, mark)
+        return state, await self._chain(job, t, lead, rungs, state, player)
 
     async def _chain(
         self, job: Job, t: Transcript, head: tuple[Rung, int], rungs: Sequence[Rung], state: EndState, player: Player
@@ -153,9 +172,9 @@ class Ladder:
         seed = self.seed + sample
         reply = await self.door.ask(_seeded(player.endpoint, state, seed), state.fork(*turns), None, sample=sample)
         if self.dry and reply.status == "skipped":
-            reply = Reply(status="ok", text=_DRY)
-        if state.mode == "native" and reply.status == "error" and reply.kind in _REFUSES_FORM:
-            return blank._replace(status="refused form", error=reply.error)
+            reply = Reply(status="ok", text=f"{rung.id} {sample} {_DRY}")  # no two answers are alike
+        if state.mode == "native" and reply.kind == "messages":
+            return blank._replace(status=_REFUSED_FORM, error=reply.error)
         text, reasoning = _apart(reply)
         asked = blank._replace(
             status=reply.status, mode=state.mode, seed=seed, answer=text, reasoning=reasoning, error=reply.error
@@ -222,4 +241,4 @@ def _apart(reply: Reply) -> tuple[str, str | None]:
 
 
 def _settled(asked: Asked) -> Asked:
-    return asked._replace(status=Status.ERROR.value) if asked.status == "refused form" else asked
+    return asked._replace(status=Status.ERROR.value) if asked.status == _REFUSED_FORM else asked

@@ -37,7 +37,7 @@ from auditor.signals import Scanner
 from auditor.store import Asking, Audit, Commit
 from auditor.verdict import Status, Tier
 
-__all__ = ["AskOptions", "Progress", "ask"]
+__all__ = ["AskOptions", "Progress", "ask_models"]
 
 _ROUNDS = 6
 """How many clean episodes are looked at for a control before it is given up."""
@@ -73,7 +73,7 @@ class Progress:
     door: Any = None
 
 
-def ask(
+def ask_models(
     audit: Audit, options: AskOptions, report: Callable[[Progress], None] = lambda _: None, say: Callable[[str], None] = lambda _: None,
     *, dry: bool = False,
 ) -> dict[str, Any]:  # fmt: skip

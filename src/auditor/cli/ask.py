@@ -80,7 +80,7 @@ def ask(
     )  # fmt: skip
     try:
         with watch_asking(sys.stderr) as report:
-            told = asking.ask(opened, options, report, say, dry=dry_run)
+            told = asking.ask_models(opened, options, report, say, dry=dry_run)
     except KeyboardInterrupt:
         say(f"auditor: interrupted; what was answered is kept in {audit}, run the same command again to go on")
         raise typer.Exit(130) from None

@@ -166,7 +166,7 @@ class LLM:
                 self.stats.outcomes[last.kind] += 1
                 if last.act == "slower":
                     server.gate.slower(started)
-                elif last.act not in ("form", "parameter"):
+                elif last.act not in ("form", "parameter", "messages"):
                     server.gate.learnt()
             if last.act in ("form", "parameter"):
                 if self._learn(server, to, last, body):
@@ -176,9 +176,16 @@ class LLM:
                 return Reply(
                     status="too_long" if last.act == "too_long" else "refused", error=last.words, endpoint=to.name, model=to.model
                 )
-            self._row(server, to, last)
-            if last.act == "permanent":
-                return Reply(status="error", error=f"{last.kind}: {last.words}", kind=last.kind, endpoint=to.name, model=to.model)
+            if last.act != "messages":
+                self._row(server, to, last)
+            if last.act in ("permanent", "messages"):
+                return Reply(
+                    status="error",
+                    error=f"{last.kind}: {last.words}",
+                    kind=last.act if last.act == "messages" else last.kind,
+                    endpoint=to.name,
+                    model=to.model,
+                )
             attempt += 1
             if attempt < ATTEMPTS and not server.stopped:
                 wait = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT) * (0.5 + random.random() / 2)  # noqa: S311  # jitter
