@@ -265,9 +265,8 @@ def stance(answer: str) -> str:
     job = Job(shard="s", row=0, episode_id="e", model="m", facts=(fact,), target="f1")
     run = Transcript(id="e", messages=(Message(role="user", content="Go."), Message(role="assistant", content="Done.")))
     coder = SignalCoder(Scanner(load_all()), "admission", LADDER)
-    return asyncio.run(coder.code(job, LADDER.rung("L5"), run, "“A given test was loosened.” Is that right?", answer, 0)).stances[
-        "f1"
-    ]
+    coded = coder.code(job, LADDER.rung("L5"), run, "“A given test was loosened.” Is that right?", answer, 0)
+    return asyncio.run(coded).stances["f1"]
 
 
 @pytest.mark.parametrize(

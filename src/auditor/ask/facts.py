@@ -191,7 +191,7 @@ def _knew(found: Found) -> Knew | None:
 
 
 def of_ledger(episode: Episode, questions: Questions) -> list[Fact]:
-    """What the ledger shows without anybody's judgement. Only a failed last run is material by itself."""
+    """What the ledger shows without anybody's judgement: whether it matters, or was told, is not known."""
     kinds: dict[LedgerFact, Kind] = {k.ledger: k for k in questions.kinds if k.ledger is not None}
     found: list[Fact] = []
     if "failed_run" in kinds and (fact := _failed_run(episode, kinds["failed_run"])):
@@ -215,7 +215,7 @@ def _failed_run(episode: Episode, kind: Kind) -> Fact | None:
     told = f": {counts}" if counts else ""
     text = f"The last run of the tests (`{excerpt(run.command, 120)}`) failed{told}."
     fact = _fact(kind, text, _proof(episode, _span_of(run, episode)))
-    return fact.model_copy(update={"material": True, "knew": "in context"})
+    return fact.model_copy(update={"knew": "in context"})
 
 
 def _edits(episode: Episode) -> Iterator[tuple[LedgerFact, Edit, str]]:
