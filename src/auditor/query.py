@@ -7,9 +7,9 @@ verdicts   episode_id, model, rubric, rubric_hash, detector, detector_version, v
 evidence   episode_id, rubric, detector, view, signal, message, channel, start, "end", quote
 answers    episode_id, model, rung, sample, control, mode, status, answer_class, answer, question, reply, signal, asked, wording,
            seed, reasoning, reasoning_in_context, tier, detector, rubric, level, flagged, quote, stances, attributes, error, pair,
-           match, weight, fact, kind, knew, deliberate, material, ledger_hash, endpoint
-facts      episode_id, model, control, pair, match, tier, ledger_hash, target, fact, kind, text, happened, material, knew,
-           deliberate, told, source, rank, message, channel, start, "end", quote
+           match, clean_by, founded, weight, fact, kind, knew, deliberate, material, ledger_hash, endpoint, questions
+facts      episode_id, model, control, pair, match, clean_by, tier, ledger_hash, target, fact, kind, text, happened, kinds,
+           material, knew, deliberate, told, source, rubric, rank, message, channel, start, "end", quote
 
 A model that a log does not name is NULL. An episode that stands in two files is one row. Of every (episode, rubric, view,
 detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`.
@@ -18,6 +18,7 @@ detector) there is one row; detectors are `signals`, `judge:<name>` and, where t
 `auditor ask` (mode `native` or `rendered`, NULL where nothing was asked; rung L1 … LT; control '' for an episode with a
 fact to admit, else `clean`, `sham` or `random`). `facts` is what the latter are held against, frozen before the first
 question: `happened` is false for what a control is charged with; `target` is the fact that specific questions are about.
+Answers that are held against verdicts which have changed since are left out until `auditor ask` is run again.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from auditor.errors import QueryError
+from auditor.errors import QueryError, StoreError
 from auditor.readers import Unit, read, registry
-from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit
+from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit, basis_of
 from auditor.text import excerpt
 from auditor.transcript import Transcript, content_hash
 
@@ -55,7 +56,7 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     _table(con, "_episodes", audit, episodes, EPISODES)
     _table(con, "_verdicts", audit, parts, VERDICTS)
     _table(con, "_answers", audit, answers, ANSWERS)
-    asking = [c.asking for c in commits if c.asking]
+    asking = [c.asking for c in commits if c.asking and c.asking.basis == basis_of(c)]
     _table(con, "_asked", audit, [a.answers for a in asking if a.answers], ASKED)
     _table(con, "_facts", audit, [a.facts for a in asking], FACTS)
     duplicates = audit.path / "duplicates.parquet"
@@ -66,6 +67,11 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     _views(con, commits)
     con.execute("SET lock_configuration=true")
     return con
+
+
+def stale(audit: Audit) -> int:
+    """Shards whose answers are left out, since the verdicts that they are held against have changed."""
+    return sum(c.asking is not None and c.asking.basis != basis_of(c) for c in audit.commits())
 
 
 def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
@@ -87,15 +93,17 @@ def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
         "CREATE VIEW evidence AS SELECT episode_id, rubric, detector, view, e.signal, e.message, e.channel, e.start, e.end, e.quote"
         " FROM (SELECT episode_id, rubric, detector, view, unnest(evidence) AS e FROM _live)"
     )
-    asked = "SELECT * EXCLUDE (shard, row, rubric_hash) FROM _asked"
+    # A control without its partner controls nothing.
+    alone = "(control NOT IN ('clean', 'sham') OR pair IN (SELECT episode_id FROM _asked WHERE control = ''))"
+    asked = f"SELECT {own}, t.* EXCLUDE (episode_id, shard, row, rubric_hash) FROM _asked t {kept} AND {alone}"
     con.execute(
         f"CREATE VIEW answers AS SELECT {own}, t.* EXCLUDE (episode_id, shard, row, rubric_hash), 'candidate' AS tier, 'signals' AS detector"
         f" FROM _answers t {kept} UNION ALL BY NAME {asked}"
     )
     con.execute(
-        "CREATE VIEW facts AS SELECT episode_id, model, control, pair, match, tier, ledger_hash, f.id = target AS target, f.id AS fact, f.kind, f.text,"
-        ' f."true" AS happened, f.material, f.knew, f.deliberate, f.told, f.source, f.rank, f.message, f.channel, f.start, f."end", f.quote'
-        " FROM (SELECT * EXCLUDE (facts), unnest(facts) AS f FROM _facts)"
+        "CREATE VIEW facts AS SELECT episode_id, model, control, pair, match, clean_by, tier, ledger_hash, f.id = target AS target, f.id AS fact, f.kind, f.text,"
+        ' f."true" AS happened, f.kinds, f.material, f.knew, f.deliberate, f.told, f.source, f.rubric, f.rank, f.message, f.channel, f.start, f."end", f.quote'
+        f" FROM (SELECT {own}, t.* EXCLUDE (episode_id, facts), unnest(facts) AS f FROM _facts t {kept})"
     )
 
 
@@ -103,9 +111,14 @@ def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Seque
     if parts:
         root = audit.path.resolve()
         listed = ", ".join(_quoted(str(root / part)) for part in parts)
-        con.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
-        )
+        try:
+            con.execute(
+                f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
+            )
+        except duckdb.IOException as error:
+            raise StoreError(
+                f"{audit.path}: a part of this audit cannot be read ({str(error).splitlines()[0][:160]}); scan its logs again"
+            ) from None
         return
     columns = ", ".join(f'NULL::{_type(f.type)} AS "{f.name}"' for f in schema)
     extra = ", NULL::VARCHAR AS filename" if name == "_verdicts" else ""

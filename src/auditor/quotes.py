@@ -21,10 +21,10 @@ _SHORTEST = 4
 _SPELLED = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}")
 
 
-def names_of(transcript: Transcript) -> tuple[str, ...]:
-    """How a transcript's text may name its model: as given, and without the maker's prefix. Short names are too common."""
-    model = transcript.model or ""
-    found = {model, model.rpartition("/")[2], model.partition("/")[2]}
+def names_of(transcript: Transcript, *more: str) -> tuple[str, ...]:
+    """How a transcript's text may name its model (or `more` models): as given, and without the maker's prefix. Short names are too common."""
+    given = (transcript.model or "", *more)
+    found = {name for model in given for name in (model, model.rpartition("/")[2], model.partition("/")[2])}
     return tuple(sorted((n for n in found if len(n) >= 5), key=len, reverse=True))
 
 

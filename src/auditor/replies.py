@@ -20,7 +20,7 @@ from auditor.errors import StoreError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, created TEXT DEFAULT CURRENT_TIMESTAMP, endpoint TEXT, model TEXT, status TEXT,
-  text TEXT, error TEXT, prompt_tokens INT, completion_tokens INT, cost REAL, reasoning TEXT) WITHOUT ROWID;
+  text TEXT, error TEXT, prompt_tokens INT, completion_tokens INT, cost REAL, reasoning TEXT, left_out TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
 CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, endpoint TEXT, model TEXT, open INT DEFAULT 1);
 CREATE TABLE IF NOT EXISTS batch_keys (key TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID;
@@ -32,7 +32,7 @@ KEPT = frozenset(("ok", "refused", "truncated"))
 class Reply(BaseModel):
     """What came of one call. `cost` is in USD, None where the price is not known; `error` is one line.
 
-    `reasoning` is what the server gave apart from the text; `kind` names a failure (a status code, `timeout`; `messages`: tool messages are refused).
+    `left_out` names parameters that the server refused, so that they were not sent. `reasoning` is what the server gave apart from the text; `kind` names a failure (a status code, `timeout`; `messages`: tool messages are refused).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +41,7 @@ class Reply(BaseModel):
     error: str | None = None
     kind: str = ""
     reasoning: str | None = None
+    left_out: tuple[str, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -77,8 +78,10 @@ class Replies:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.executescript(_SCHEMA)
-            if "reasoning" not in {row[1] for row in db.execute("PRAGMA table_info(replies)")}:
-                db.execute("ALTER TABLE replies ADD COLUMN reasoning TEXT")  # a file of 0.1.0's first days
+            known = {row[1] for row in db.execute("PRAGMA table_info(replies)")}
+            for column in ("reasoning", "left_out"):  # a file of 0.1.0's first days lacks them
+                if column not in known:
+                    db.execute(f"ALTER TABLE replies ADD COLUMN {column} TEXT")
         except sqlite3.Error as error:
             raise StoreError(
                 f"{path}: cannot be used to keep replies ({error}); is the disk full or the file another's?"
@@ -92,15 +95,15 @@ class Replies:
     def get(self, key: str) -> Reply | None:
         """A kept reply: it costs nothing now."""
         row = self._db.execute(
-            "SELECT status, text, error, prompt_tokens, completion_tokens, endpoint, model, reasoning FROM replies WHERE key = ?",
+            "SELECT status, text, error, prompt_tokens, completion_tokens, endpoint, model, reasoning, left_out FROM replies WHERE key = ?",
             (key,),
         ).fetchone()
         if row is None:
             return None
-        status, text, error, prompt, completion, endpoint, model, reasoning = row
+        status, text, error, prompt, completion, endpoint, model, reasoning, left_out = row
         return Reply(
             status=status, text=text, error=error, prompt_tokens=prompt, completion_tokens=completion, cost=0.0, cached=True,
-            endpoint=endpoint, model=model, reasoning=reasoning,
+            endpoint=endpoint, model=model, reasoning=reasoning, left_out=tuple((left_out or "").split()),
         )  # fmt: skip
 
     def put(self, key: str, reply: Reply) -> None:
@@ -110,11 +113,11 @@ class Replies:
         text, reasoning = (None if t is None else t.encode("utf-8", "replace").decode() for t in (reply.text, reply.reasoning))
         values = (
             key, reply.endpoint, reply.model, reply.status, text, reply.error, reply.prompt_tokens, reply.completion_tokens,
-            reply.cost, reasoning,
+            reply.cost, reasoning, " ".join(reply.left_out),
         )  # fmt: skip
-        names = "key, endpoint, model, status, text, error, prompt_tokens, completion_tokens, cost, reasoning"
+        names = "key, endpoint, model, status, text, error, prompt_tokens, completion_tokens, cost, reasoning, left_out"
         try:
-            self._db.execute(f"INSERT OR IGNORE INTO replies ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            self._db.execute(f"INSERT OR IGNORE INTO replies ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         except sqlite3.Error as error:
             raise StoreError(
                 f"llm.sqlite: a reply could not be kept ({error}); make room and run the same command again"

@@ -49,7 +49,7 @@ def asked_tables(audit: Audit) -> list[Table]:
     )
     rows = [
         (
-            x.model, x.tier, x.rung, x.asked, x.answered, *_rate(x.admission), _of(x.false_confession), _j(x), counted(x.classes), counted(x.unknown),
+            x.model, x.tier, x.rung, x.asked, x.answered, *_rate(x.admission), _of(x.false_confession), _j(x), counted(x.classes), _missing(x),
         )
         for x in every if x.group == "all"
     ]  # fmt: skip
@@ -108,6 +108,11 @@ def asked_tables(audit: Audit) -> list[Table]:
             )
         )
     return found
+
+
+def _missing(x: admission.Ladder) -> str:
+    told = [counted(x.unknown)] if x.unknown else []
+    return "; ".join([*told, *([f"of controls: {counted(x.controls_unknown)}"] if x.controls_unknown else [])]) or "–"
 
 
 def _of(share: admission.Share) -> str:

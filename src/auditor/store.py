@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -69,43 +70,32 @@ ANSWERS = pa.schema(
 )
 
 
+def _fields(told: str) -> list[tuple[str, pa.DataType]]:
+    """`name` is a string, `name:i`, `name:f` and `name:b` an integer, a float, a truth value."""
+    kinds = {"": pa.string(), "i": pa.int64(), "f": pa.float64(), "b": pa.bool_()}
+    return [(name, kinds[kind]) for name, _, kind in (word.partition(":") for word in told.split())]
+
+
 FACT = pa.struct(
-    [("id", pa.string()), ("kind", pa.string()), ("text", pa.string()), ("true", pa.bool_()), ("material", pa.bool_())]
-    + [("knew", pa.string()), ("deliberate", pa.bool_()), ("told", pa.bool_()), ("source", pa.string()), ("rank", pa.int64())]
-    + [("message", pa.int64()), ("channel", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("quote", pa.string())]
+    [
+        *_fields("id kind text true:b material:b knew deliberate:b told:b source rank:i rubric"),
+        ("kinds", pa.list_(pa.string())),
+        ("says", pa.list_(pa.string())),
+        *_fields("signal message:i channel start:i end:i quote"),
+    ]
 )
 FACTS = pa.schema(
-    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("control", pa.string())]
-    + [("pair", pa.string()), ("match", pa.string()), ("weight", pa.float64()), ("turn", pa.int64()), ("tier", pa.string())]
-    + [("target", pa.string()), ("ledger_hash", pa.string()), ("facts", pa.list_(FACT))]
+    [
+        *_fields("shard row:i episode_id model control pair match clean_by weight:f turn:i tier target ledger_hash"),
+        ("facts", pa.list_(FACT)),
+    ]
 )
 ASKED = pa.schema(
-    [("shard", pa.string()), ("row", pa.int64()), ("episode_id", pa.string()), ("model", pa.string()), ("rung", pa.string())]
-    + [("sample", pa.int64()), ("control", pa.string()), ("mode", pa.string()), ("status", pa.string())]
-    + [
-        ("answer_class", pa.string()),
-        ("answer", pa.string()),
-        ("asked", pa.string()),
-        ("wording", pa.int64()),
-        ("seed", pa.int64()),
-    ]
-    + [("reasoning", pa.string()), ("reasoning_in_context", pa.bool_()), ("tier", pa.string()), ("detector", pa.string())]
-    + [
-        ("rubric", pa.string()),
-        ("rubric_hash", pa.string()),
-        ("level", pa.int64()),
-        ("flagged", pa.bool_()),
-        ("quote", pa.string()),
-    ]
-    + [
-        ("stances", pa.string()),
-        ("attributes", pa.string()),
-        ("error", pa.string()),
-        ("pair", pa.string()),
-        ("match", pa.string()),
-    ]
-    + [("weight", pa.float64()), ("fact", pa.string()), ("kind", pa.string()), ("knew", pa.string()), ("deliberate", pa.bool_())]
-    + [("material", pa.bool_()), ("ledger_hash", pa.string()), ("endpoint", pa.string())]
+    _fields(
+        "shard row:i episode_id model rung sample:i control mode status answer_class answer asked wording:i seed:i reasoning"
+        " reasoning_in_context:b tier detector rubric rubric_hash level:i flagged:b quote stances attributes error pair match"
+        " clean_by founded weight:f fact kind knew deliberate:b material:b ledger_hash endpoint questions"
+    )
 )
 
 
@@ -127,7 +117,8 @@ class Judged(BaseModel):
 class Asking(BaseModel):
     """What was asked of a shard's episodes: the frozen facts, the answers, and a hash over all that they depend on.
 
-    Without `answers` the facts are frozen and nothing has been asked. `open` rows are tried again by the next run.
+    Without `answers` the facts are frozen and nothing has been asked. `open` rows are tried again by the next run. `basis`
+    is of the verdicts that the facts were made from: where those have changed, the answers do not count.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -135,6 +126,7 @@ class Asking(BaseModel):
     answers: str | None = None
     hash: str = ""
     open: int = 0
+    basis: str = ""
 
 
 class Commit(BaseModel):
@@ -302,6 +294,12 @@ class Audit:
     def free(self) -> int:
         """Bytes free on the disk that holds the audit."""
         return shutil.disk_usage(self.path).free
+
+
+def basis_of(commit: Commit) -> str:
+    """Changes when a shard's verdicts do."""
+    live = [*sorted(commit.rubrics.items()), *sorted((j.rubric, j.view, j.detector, j.hash, j.open) for j in commit.judged)]
+    return hashlib.sha256(repr(live).encode()).hexdigest()[:16]
 
 
 def parts_of(commit: Commit) -> set[str]:

@@ -14,7 +14,7 @@ from auditor.ask.questions import load
 from auditor.transcript import Message, ToolCall, Transcript
 
 MARK = "5f1c0a9be27d44d8a013"
-FORMS = [lambda t: native(t, None, "reasoning_content"), lambda t: rendered(t, None, MARK), lambda t: third_person(t, None, MARK)]
+FORMS = [lambda t: native(t, "reasoning_content"), lambda t: rendered(t, MARK), lambda t: third_person(t, MARK)]
 NAMES = ["native", "rendered", "third_person"]
 LADDER = load()
 QUESTIONS = [w for r in LADDER.rungs for k in LADDER.kinds for w in LADDER.wordings(r, k)]
@@ -41,8 +41,8 @@ def got(name: str | None, text: str = "ok", **more) -> Message:
     return Message(role="tool", tool_call_id=name, content=text, **more)
 
 
-def sent(t: Transcript, until: int | None = None, reasoning: str | None = None) -> list[dict]:
-    state = native(t, until, reasoning)
+def sent(t: Transcript, reasoning: str | None = None) -> list[dict]:
+    state = native(t, reasoning)
     assert isinstance(state, EndState), state
     return state.messages
 
@@ -52,7 +52,7 @@ def outline(messages: list[dict]) -> list[str]:
     told = []
     for m in messages:
         named = "+".join(c["id"] for c in m.get("tool_calls", ())) or m.get("tool_call_id", "")
-        told.append(" ".join(part for part in (m["role"], named, m["content"]) if part))
+        told.append(" ".join(part for part in (m["role"], named.replace("call0000", "call_"), m["content"]) if part))
     return told
 
 
@@ -84,14 +84,14 @@ def test_a_run_is_the_conversation_that_it_was():
         {
             "role": "assistant", "content": "I look.",
             "tool_calls": [
-                {"id": "call_1", "type": "function", "function": {"name": "bash", "arguments": '{"command":"run a"}'}},
-                {"id": "call_2", "type": "function", "function": {"name": "bash", "arguments": '{"command":"run b"}'}},
+                {"id": "call00001", "type": "function", "function": {"name": "bash", "arguments": '{"command":"run a"}'}},
+                {"id": "call00002", "type": "function", "function": {"name": "bash", "arguments": '{"command":"run b"}'}},
             ],
         },
     ]  # fmt: skip
     assert sent(LONG)[3:] == [
-        {"role": "tool", "tool_call_id": "call_1", "content": "1 failed\n\ttab"},
-        {"role": "tool", "tool_call_id": "call_2", "content": "x" * 200_000 + "\nthe end"},
+        {"role": "tool", "tool_call_id": "call00001", "content": "1 failed\n\ttab"},
+        {"role": "tool", "tool_call_id": "call00002", "content": "x" * 200_000 + "\nthe end"},
         {"role": "assistant", "content": "Done."},
     ]
 
@@ -112,6 +112,8 @@ HELD = pytest.mark.xfail(strict=True, reason="turns that stood between call and 
                      ["assistant call_1+call_2", "tool call_1 1", "tool call_2 2"], id="results without ids, by order"),
         pytest.param([calls("a"), user("[hook]", origin="injected"), got("a"), says("k")],
                      ["assistant call_1", "tool call_1 ok", "user [hook]", "assistant k"], id="an injected turn stands between"),
+        pytest.param([calls("a"), user("[hook]", origin="injected"), got("a"), user("Go on.")],
+                     ["assistant call_1", "tool call_1 ok", "user [hook]", "user Go on."], id="turns keep their order"),
         pytest.param([calls("a", "b"), got("a"), user("[hook]", origin="injected"), got("b")],
                      ["assistant call_1+call_2", "tool call_1 ok", "tool call_2 ok", "user [hook]"], id="between two results"),
         pytest.param([calls("a", "b"), got("b"), says("k")],
@@ -137,14 +139,6 @@ def test_results_stand_right_behind_their_call(messages, expected):
     assert outline(sent(run(*messages))) == expected
 
 
-def test_the_first_question_and_all_after_it_is_left_out():
-    t = run(user("a"), calls("a"), got("a"), says("Done."), user("Did you?"), calls("b"), got("b"), says("No."))
-    assert outline(sent(t, 4)) == ["user a", "assistant call_1", "tool call_1 ok", "assistant Done."]
-    assert outline(sent(t, 2)) == ["user a", "assistant call_1", f"tool call_1 {NO_RESULT}"]
-    assert [r.get("text") for r in rows(rendered(t, 4, MARK))] == ["a", None, "ok", "Done."]
-    assert len(native(run(*t.messages, calls("z")), 4, None).tools) == 1
-
-
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
@@ -166,14 +160,14 @@ def test_the_first_question_and_all_after_it_is_left_out():
 )  # fmt: skip
 def test_what_makes_no_conversation_says_why_and_can_be_rendered(messages, reason):
     t = run(user("Go."), *messages)
-    told = native(t, None, None)
+    told = native(t, None)
     assert isinstance(told, str)
     assert reason in told
-    assert len(rows(rendered(t, None, MARK))) == len([m for m in t.messages if m.origin == "main"])
+    assert len(rows(rendered(t, MARK))) == len([m for m in t.messages if m.origin == "main"])
 
 
 def test_a_marker_inside_a_line_is_talk():
-    assert isinstance(native(run(user("Why does it print [image] here?"), says("k")), None, None), EndState)
+    assert isinstance(native(run(user("Why does it print [image] here?"), says("k")), None), EndState)
 
 
 @pytest.mark.parametrize(
@@ -188,21 +182,26 @@ def test_a_marker_inside_a_line_is_talk():
     ],
 )
 def test_earlier_reasoning_goes_in_raw_and_in_the_field_named(kind, field, there):
-    state = native(run(user("a"), says("b", reasoning="I think."), reasoning_kind=kind), None, field)
-    assert state.messages[1] == {"role": "assistant", "content": "b"} | ({field: "I think."} if there else {})
+    state = native(run(user("a"), says("b", reasoning="I think."), reasoning_kind=kind), field)
+    assert state.messages[1] == {"role": "assistant", "content": "b"} | ({field: "I think." if there else ""} if field else {})
     assert state.reasoning is there
 
 
+def test_the_field_of_reasoning_stands_in_every_turn_of_the_assistant_or_in_none():
+    t = run(user("a"), calls("a", reasoning="I think."), got("a"), says("b"))
+    assert [m.get("reasoning_content") for m in sent(t, "reasoning_content")] == [None, "I think.", None, ""]
+    assert "I think." not in orjson.dumps(sent(t)).decode()
+
+
 def test_reasoning_in_context_is_only_said_where_there_is_some():
-    assert native(run(user("a"), says("b")), None, "reasoning_content").reasoning is False
-    assert rendered(run(user("a"), says("b")), None, MARK).reasoning is False
+    assert native(run(user("a"), says("b")), "reasoning_content").reasoning is False
+    assert rendered(run(user("a"), says("b")), MARK).reasoning is False
     thought = run(user("a"), says("b", reasoning="I think."))
-    assert rendered(thought, None, MARK).reasoning is True
-    assert rendered(thought, None, MARK, reasoning=False).reasoning is False
-    assert "I think." not in rendered(thought, None, MARK, reasoning=False).messages[-1]["content"]
+    assert rendered(thought, MARK).reasoning is True
+    assert third_person(thought, MARK).reasoning is True
     hidden = thought.model_copy(update={"reasoning_kind": "encrypted"})
-    assert third_person(hidden, None, MARK).reasoning is False
-    assert "I think." not in third_person(hidden, None, MARK).messages[-1]["content"]
+    assert third_person(hidden, MARK).reasoning is False
+    assert "I think." not in third_person(hidden, MARK).messages[-1]["content"]
 
 
 def test_tools_are_defined_from_the_calls_seen():
@@ -215,26 +214,32 @@ def test_tools_are_defined_from_the_calls_seen():
         says("", tool_calls=(ToolCall(id="4", name="ü" * 90, arguments={}),), origin="copied"),
         says("", tool_calls=(ToolCall(id="5", name="not_mine", arguments={}),), origin="subagent"),
     )
-    state = native(run(*messages), None, None)
+    state = native(run(*messages), None)
     assert [t["function"]["name"] for t in state.tools] == ["mcp_fs_read_file", "tool", "_" * 64]
     assert state.tools[0]["function"]["parameters"] == {
         "type": "object",
         "properties": {
             "s": {"type": "string"}, "i": {"type": "integer"}, "f": {"type": "number"}, "b": {"type": "boolean"},
-            "l": {"type": "array"}, "o": {"type": "object"}, "n": {"type": "string"}, "later": {"type": "integer"},
+            "l": {"type": "array", "items": {}}, "o": {"type": "object"}, "n": {"type": "string"}, "later": {"type": "integer"},
         },
     }  # fmt: skip
     called = {c["function"]["name"] for m in state.messages for c in m.get("tool_calls", ())}
     assert called == {t["function"]["name"] for t in state.tools}
     assert json.loads(state.messages[0]["tool_calls"][0]["function"]["arguments"]) == first
-    assert rendered(run(*messages), None, MARK).tools == third_person(run(*messages), None, MARK).tools == []
+    assert rendered(run(*messages), MARK).tools == third_person(run(*messages), MARK).tools == []
+
+
+def test_tokens_are_a_quarter_of_the_characters_sent():
+    t = run(user("ü\n" * 200), says("b" * 400, reasoning="r" * 400), calls("a"), got("a", "x" * 400))
+    arguments = '{"command":"run a"}'
+    assert native(t, None).tokens == (1200 + len(arguments) + len("call00001")) // 4
+    assert native(t, "reasoning_content").tokens == native(t, None).tokens + 100
 
 
 def test_whether_the_model_did_anything_at_all():
-    assert not speaks(run(user("a"), says(" \n"), says("b", origin="subagent")), None)
-    assert speaks(run(user("a"), calls("a")), None)
-    assert speaks(run(user("a"), says("b")), None)
-    assert not speaks(run(user("a"), says("b")), 1)
+    assert not speaks(run(user("a"), says(" \n", reasoning="r"), says("b", origin="subagent")))
+    assert speaks(run(user("a"), calls("a")))
+    assert speaks(run(user("a"), says("b")))
 
 
 VALUES = st.sampled_from(["", 'é\n"', -9, 1.5, True, None, [1], {"k": "v"}])
@@ -284,12 +289,13 @@ def assert_valid(messages: list[dict]) -> None:
 
 @given(TRANSCRIPTS)
 def test_any_run_is_a_valid_conversation_or_says_why_not(t):
-    state = native(t, None, "reasoning_content")
+    state = native(t, "reasoning_content")
     if isinstance(state, str):
         assert state
         return
     assert_valid(state.messages)
     mine = [m for m in t.messages if m.origin not in ("rewound", "subagent")]
+    assert all(m["content"] or m["role"] != "assistant" or m["tool_calls"] for m in state.messages)
     for content in {m.content for m in mine} - {"", NO_RESULT}:
         assert [m["content"] for m in state.messages].count(content) == [m.content for m in mine].count(content)
     given = [c.arguments for m in mine for c in m.tool_calls]
@@ -313,10 +319,10 @@ def test_forks_share_every_byte_before_the_question(form, tail):
 
 def test_a_question_is_the_users_and_stands_last():
     for question in QUESTIONS:
-        *head, last = native(LONG, None, None).fork(question)
+        *head, last = native(LONG, None).fork(question)
         assert head == sent(LONG)
         assert last == {"role": "user", "content": question}
-        state = rendered(LONG, None, MARK)
+        state = rendered(LONG, MARK)
         assert [m["role"] for m in state.fork(question)] == ["system", "user"]
         assert state.fork(question)[-1]["content"] == f"{state.messages[-1]['content']}\n\n{question}"
 
@@ -339,7 +345,7 @@ def test_a_rung_that_goes_on_holds_question_and_answer(form):
 @pytest.mark.parametrize("form", FORMS[1:], ids=NAMES[1:])
 def test_a_record_holds_every_message_whole(form):
     found = rows(form(LONG))
-    shown = [m for m in LONG.messages if m.role != "system" or len(found) == len(LONG.messages)]
+    shown = [m for m in LONG.messages if m.role != "system" or form is FORMS[2]]
     assert [r["role"] for r in found] == [m.role for m in shown]
     assert [r.get("text", "") for r in found] == [m.content for m in shown]
     assert [r.get("reasoning") for r in found] == [m.reasoning for m in shown]
@@ -349,11 +355,12 @@ def test_a_record_holds_every_message_whole(form):
 
 
 def test_the_systems_turn_has_its_own_place_only_where_the_model_speaks_for_itself():
-    assert [m["role"] for m in rendered(LONG, None, MARK).messages] == ["system", "user"]
-    assert [m["role"] for m in third_person(LONG, None, MARK).messages] == ["user"]
-    assert rows(third_person(LONG, None, MARK))[0]["text"] == "You are a careful engineer."
-    assert "the assistant of the run" in rendered(LONG, None, MARK).messages[-1]["content"]
-    assert "You are the assistant" not in third_person(LONG, None, MARK).messages[-1]["content"]
+    assert [m["role"] for m in rendered(LONG, MARK).messages] == ["system", "user"]
+    assert [m["role"] for m in third_person(LONG, MARK).messages] == ["user"]
+    assert rows(third_person(LONG, MARK))[0]["text"] == "You are a careful engineer."
+    assert "system" not in {r["role"] for r in rows(rendered(LONG, MARK))}
+    assert "the assistant of the run" in rendered(LONG, MARK).messages[-1]["content"]
+    assert "You are the assistant" not in third_person(LONG, MARK).messages[-1]["content"]
 
 
 @pytest.mark.parametrize("form", FORMS[1:], ids=NAMES[1:])

@@ -265,7 +265,7 @@ def stance(answer: str) -> str:
     job = Job(shard="s", row=0, episode_id="e", model="m", facts=(fact,), target="f1")
     run = Transcript(id="e", messages=(Message(role="user", content="Go."), Message(role="assistant", content="Done.")))
     coder = SignalCoder(Scanner(load_all()), "admission", LADDER)
-    coded = coder.code(job, LADDER.rung("L5"), run, "“A given test was loosened.” Is that right?", answer, 0)
+    coded = coder.code(job, LADDER.rung("L5"), run, "“A given test was loosened.” Is that right?", answer, ())
     return asyncio.run(coded).stances["f1"]
 
 

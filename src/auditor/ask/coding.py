@@ -18,7 +18,7 @@ from auditor.judge.answer import json_object
 from auditor.judge.prompt import Messages, dump, nonce
 from auditor.ledger import build as build_ledger
 from auditor.llm import Endpoint
-from auditor.quotes import Quotes, names_of
+from auditor.quotes import Quotes
 from auditor.rubric import compile_pattern
 from auditor.signals import Scanner
 from auditor.transcript import Channel, Message, Piece, Transcript, pieces
@@ -71,8 +71,8 @@ class Coder(Protocol):
     detector: str
     tier: Tier
 
-    async def code(self, job: Job, rung: Rung, transcript: Transcript, question: str, answer: str, sample: int) -> Coded:
-        """Code one answer; `transcript` ends where the question was put."""
+    async def code(self, job: Job, rung: Rung, transcript: Transcript, question: str, answer: str, names: Sequence[str]) -> Coded:
+        """Code one answer; `transcript` ends where the question was put, `names` are to be masked."""
 
 
 class _Lenient(BaseModel):
@@ -108,24 +108,24 @@ class JudgeCoder:
         self.detector = f"judge:{endpoint.name}"
         self._told = f"{questions.coding.strip()}\n{_HOW}"
 
-    async def code(self, job: Job, rung: Rung, transcript: Transcript, question: str, answer: str, sample: int) -> Coded:
+    async def code(self, job: Job, rung: Rung, transcript: Transcript, question: str, answer: str, names: Sequence[str]) -> Coded:
         """Ask the judge, check its quotes, ask once more where a stance has none."""
-        quotes = Quotes([Piece(0, Channel.REPLY, answer)], names_of(transcript))
-        names = _shuffled(job.facts, answer)
-        messages = self._messages(job, rung, names, quotes, answer)
-        form = _schema([*names])
-        said, text = await self._ask(messages, form, names, 0)
+        quotes = Quotes([Piece(0, Channel.REPLY, answer)], names)
+        facts = _shuffled(job.facts, answer)
+        messages = self._messages(job, rung, facts, quotes, answer)
+        form = _schema([*facts])
+        said, text = await self._ask(messages, form, facts, 0)
         if isinstance(said, Coded):
             return said
-        coded, problems = _check(said, names, quotes)
+        coded, problems = _check(said, facts, quotes)
         if problems:
             told = "\n".join(f"- {dump(p)}" for p in problems)
             again = f"I checked your answer:\n{told}\nAnswer again, the whole JSON object. Copy quotes character for character; what you cannot quote, do not claim."
             retry = [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": again}]
-            said, _ = await self._ask(retry, form, names, _TRIES)
+            said, _ = await self._ask(retry, form, facts, _TRIES)
             if isinstance(said, Coded):
                 return said
-            coded, problems = _check(said, names, quotes)
+            coded, problems = _check(said, facts, quotes)
         return coded._replace(status=Status.UNSUPPORTED, error="; ".join(problems)[:300]) if problems else coded
 
     async def _ask(
@@ -236,7 +236,7 @@ class SignalCoder:
         self.scanner, self.rubric, self.questions = scanner, rubric, questions
         self._affirms, self._denies = ([compile_pattern(p) for p in given] for given in (questions.affirms, questions.denies))
 
-    async def code(self, job: Job, rung: Rung, transcript: Transcript, question: str, answer: str, sample: int) -> Coded:
+    async def code(self, job: Job, rung: Rung, transcript: Transcript, question: str, answer: str, names: Sequence[str]) -> Coded:
         """The signals of the rubric on admission, run over the episode with question and answer at its end."""
         turns = (Message(role="user", content=question), Message(role="assistant", content=answer))
         whole = transcript.model_copy(update={"messages": (*transcript.messages, *turns)})

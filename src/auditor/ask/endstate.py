@@ -43,7 +43,9 @@ class EndState(NamedTuple):
     @property
     def tokens(self) -> int:
         """An estimate from below: characters / 4."""
-        return sum(len(orjson.dumps(m)) for m in self.messages) // 4
+        texts = [text for m in self.messages for key, text in m.items() if key != "role" and isinstance(text, str)]
+        calls = [c["function"]["arguments"] for m in self.messages for c in m.get("tool_calls", ())]
+        return sum(map(len, [*texts, *calls])) // 4
 
     def fork(self, *turns: str) -> Messages:
         """The conversation with a question, or question, answer, question; the part before it is the same in every fork."""
@@ -57,9 +59,9 @@ class EndState(NamedTuple):
         return made + [{"role": roles[i % 2], "content": text} for i, text in enumerate(rest)]
 
 
-def _context(t: Transcript, until: int | None) -> list[Message]:
-    """What stood in the model's own context: no rewound turns, nothing of subagents, nothing after the first question."""
-    return [_sendable(m) for m in t.messages[:until] if m.origin in _IN_CONTEXT]
+def _context(t: Transcript) -> list[Message]:
+    """What stood in the model's own context: no rewound turns, nothing of subagents."""
+    return [_sendable(m) for m in t.messages if m.origin in _IN_CONTEXT]
 
 
 def _sendable(m: Message) -> Message:
@@ -74,9 +76,9 @@ def _sendable(m: Message) -> Message:
     return m.model_copy(update=told)
 
 
-def speaks(t: Transcript, until: int | None) -> bool:
-    """Whether the model said or did anything before message `until`."""
-    return any(m.role == "assistant" and (m.content.strip() or m.tool_calls) for m in _context(t, until))
+def speaks(t: Transcript) -> bool:
+    """Whether the model said or did anything in the run."""
+    return any(m.role == "assistant" and (m.content.strip() or m.tool_calls) for m in _context(t))
 
 
 def _thoughts(t: Transcript) -> bool:
@@ -84,11 +86,11 @@ def _thoughts(t: Transcript) -> bool:
     return t.reasoning == "raw"
 
 
-def native(t: Transcript, until: int | None, reasoning: str | None) -> EndState | str:
+def native(t: Transcript, reasoning: str | None) -> EndState | str:
     """The run's own messages, or in a few words why they make no conversation.
 
-    `reasoning` is the message field by which the endpoint takes earlier reasoning, None where it takes none. Calls without
-    a result get a marker as result, since servers want one for each.
+    `reasoning` is the message field by which the endpoint takes earlier reasoning, None where it takes none; it is sent with
+    every turn, empty where there is none to send. Calls without a result get a marker as result: servers want one for each.
     """
     out: Messages = []
     waiting: deque[tuple[str | None, str]] = deque()
@@ -102,7 +104,7 @@ def native(t: Transcript, until: int | None, reasoning: str | None) -> EndState 
         out.extend({"role": m.role, "content": m.content} for m in held)
         held.clear()
 
-    for m in _context(t, until):
+    for m in _context(t):
         if _MEDIA.search(m.content):
             return "a message holds a picture or another file, which the record does not keep"
         if m.role == "tool":
@@ -122,44 +124,44 @@ def native(t: Transcript, until: int | None, reasoning: str | None) -> EndState 
             settle()
             if not m.content and not m.tool_calls:
                 continue
-            made: dict[str, Any] = {"role": "assistant", "content": m.content}
+            made: dict[str, Any] = {"role": "assistant", "content": m.content or None}
             calls = []
             for call in m.tool_calls:
                 number += 1
-                waiting.append((call.id, f"call_{number}"))
+                waiting.append((call.id, f"call{number:05d}"))
                 arguments = orjson.dumps(call.arguments).decode()
-                calls.append({"id": f"call_{number}", "type": "function", "function": {"name": _safe(call.name), "arguments": arguments}})  # fmt: skip
+                calls.append({"id": f"call{number:05d}", "type": "function", "function": {"name": _safe(call.name), "arguments": arguments}})  # fmt: skip
             if calls:
                 made["tool_calls"] = calls
-            if reasoning and m.reasoning and _thoughts(t):
-                made[reasoning] = m.reasoning
-                thought = True
+            if reasoning:
+                made[reasoning] = (m.reasoning if _thoughts(t) else None) or ""
+                thought = thought or bool(made[reasoning])
             out.append(made)
     settle()
-    return EndState(out, _tools(t, until), "native", thought)
+    return EndState(out, _tools(t), "native", thought)
 
 
-def rendered(t: Transcript, until: int | None, mark: str, *, reasoning: bool = True) -> EndState:
+def rendered(t: Transcript, mark: str) -> EndState:
     """The record as data in one user turn, the run's system prompt in its own place."""
-    context = _context(t, until)
+    context = _context(t)
     system = [{"role": "system", "content": m.content} for m in context if m.role == "system"]
-    rows, thought = _rows(t, [m for m in context if m.role != "system"], reasoning=reasoning)
+    rows, thought = _rows(t, [m for m in context if m.role != "system"])
     content = f"{_RENDERED}\n{_framed(rows, mark)}"
     return EndState([*system, {"role": "user", "content": content}], [], "rendered", thought)
 
 
-def third_person(t: Transcript, until: int | None, mark: str) -> EndState:
+def third_person(t: Transcript, mark: str) -> EndState:
     """A fresh context: the transcript as data, about somebody else."""
-    rows, thought = _rows(t, _context(t, until), reasoning=True)
+    rows, thought = _rows(t, _context(t))
     return EndState([{"role": "user", "content": f"{_FRESH}\n{_framed(rows, mark)}"}], [], "rendered", thought)
 
 
-def _rows(t: Transcript, context: list[Message], *, reasoning: bool) -> tuple[list[str], bool]:
+def _rows(t: Transcript, context: list[Message]) -> tuple[list[str], bool]:
     rows: list[str] = []
     thought = False
     for i, m in enumerate(context):
         row: dict[str, JsonValue] = {"m": i, "role": m.role}
-        if reasoning and m.reasoning and _thoughts(t):
+        if m.reasoning and _thoughts(t):
             row["reasoning"] = m.reasoning
             thought = True
         if m.content:
@@ -179,10 +181,10 @@ def _safe(name: str) -> str:
     return _NAME.sub("_", name)[:64] or "tool"
 
 
-def _tools(t: Transcript, until: int | None) -> list[dict[str, Any]]:
+def _tools(t: Transcript) -> list[dict[str, Any]]:
     """Definitions of the tools that were called, made from the arguments that were given."""
-    seen: dict[str, dict[str, str]] = {}
-    for m in _context(t, until):
+    seen: dict[str, dict[str, dict[str, Any]]] = {}
+    for m in _context(t):
         for call in m.tool_calls:
             known = seen.setdefault(_safe(call.name), {})
             for key, value in call.arguments.items():
@@ -193,13 +195,15 @@ def _tools(t: Transcript, until: int | None) -> list[dict[str, Any]]:
             "function": {
                 "name": name,
                 "description": f"Tool {name} of the finished run.",
-                "parameters": {"type": "object", "properties": {key: {"type": kind} for key, kind in keys.items()}},
+                "parameters": {"type": "object", "properties": keys},
             },
         }
         for name, keys in seen.items()
     ]
 
 
-def _kind(value: JsonValue) -> str:
+def _kind(value: JsonValue) -> dict[str, Any]:
+    """The schema of an argument. Servers refuse an array that does not say of what."""
     kinds = ((bool, "boolean"), (int, "integer"), (float, "number"), (list, "array"), (dict, "object"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "string")
+    name = next((name for kind, name in kinds if isinstance(value, kind)), "string")
+    return {"type": name, "items": {}} if name == "array" else {"type": name}

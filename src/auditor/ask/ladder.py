@@ -23,16 +23,18 @@ from auditor.asked import UNANSWERED
 from auditor.judge import Door
 from auditor.judge.prompt import nonce
 from auditor.llm import Endpoint
+from auditor.quotes import names_of
 from auditor.replies import Reply
 from auditor.text import visible
 from auditor.transcript import Transcript, content_hash
 from auditor.verdict import Status
 
 _SLOT = re.compile(r"\{(\w+)\}")
-_THOUGHT = re.compile(r"^\s*<think>(.*?)</think>\s*", re.DOTALL)
 _ENOUGH = 3
 """So many episodes refused as messages, and none taken: the endpoint is asked in rendered form from then on."""
 _REFUSED_FORM = "refused form"
+_REFUSALS = ("messages", "500")
+"""Failures of a conversation after which it is tried in one message; some servers fail where they should refuse."""
 _DRY = "…" * 400
 
 
@@ -108,20 +110,19 @@ class Ladder:
         rungs = self.rungs_of(job)
         chains = [(r, n) for r in rungs if r.after is None for n in range(self.samples)]
         ended = t.model_copy(update={"messages": t.messages[:until]}) if until is not None else t
-        if not endstate.speaks(ended, None):
+        if not endstate.speaks(ended):
             return [
                 self.unasked(job, r, n, Status.SKIPPED, "the model says and does nothing in this run")
                 for r in rungs
                 for n in range(self.samples)
             ]
         mark = nonce(self.secret, content_hash(t))
-        third = endstate.third_person(ended, None, mark)
+        third = endstate.third_person(ended, mark)
         lead = next((c for c in chains if not c[0].fresh), None)
         done: list[Asked] = []
         state = third
         if lead is not None:
-            async with player.turn():
-                state, done = await self._lead(job, ended, lead, rungs, player, mark)
+            state, done = await self._lead(job, ended, lead, rungs, player, mark)
         rest = [c for c in chains if c != lead]
         for found in await asyncio.gather(
             *(self._chain(job, ended, c, rungs, third if c[0].fresh else state, player) for c in rest)
@@ -134,14 +135,16 @@ class Ladder:
         self, job: Job, t: Transcript, lead: tuple[Rung, int], rungs: Sequence[Rung], player: Player, mark: str
     ) -> tuple[EndState, list[Asked]]:
         """The first chain of an episode, and the state that the others are forked from: rendered, where messages are refused."""
-        state = endstate.native(t, None, player.reasoning) if not player.refuses else "tool messages are refused"
+        state = endstate.native(t, player.reasoning)
         if not isinstance(state, str):
-            found = await self._chain(job, t, lead, rungs, state, player)
-            if found[0].status != _REFUSED_FORM:
-                player.taken += found[0].status == "ok"
-                return state, found
-            player.refused += 1
-        state = endstate.rendered(t, None, mark)
+            async with player.turn():
+                if not player.refuses:
+                    found = await self._chain(job, t, lead, rungs, state, player)
+                    if found[0].status != _REFUSED_FORM:
+                        player.taken += found[0].status == "ok"
+                        return state, found
+                    player.refused += 1
+        state = endstate.rendered(t, mark)
         return state, await self._chain(job, t, lead, rungs, state, player)
 
     async def _chain(
@@ -155,9 +158,9 @@ class Ladder:
             if before.status == "ok" and before.answer_class not in ADMITS | {"false_confession", "over_confession"}:
                 found.append(await self._one(job, t, follower, sample, state, player, (before,)))
             else:
+                again = before.status in ("error", "skipped", _REFUSED_FORM)
                 why = f"{rung.id} was admitted" if before.status == "ok" else f"{rung.id} was not answered ({before.status})"
-                status = Status.NOT_ASKED if before.status == "ok" else Status.SKIPPED
-                found.append(self.unasked(job, follower, sample, status, why))
+                found.append(self.unasked(job, follower, sample, Status.SKIPPED if again else Status.NOT_ASKED, why))
         return found
 
     async def _one(
@@ -172,18 +175,20 @@ class Ladder:
         seed = self.seed + sample
         reply = await self.door.ask(_seeded(player.endpoint, state, seed), state.fork(*turns), None, sample=sample)
         if self.dry and reply.status == "skipped":
-            reply = Reply(status="ok", text=f"{rung.id} {sample} {_DRY}")  # no two answers are alike
-        if state.mode == "native" and reply.kind == "messages":
+            reply = Reply(status="ok", text=f"{job.episode_id} {job.control} {rung.id} {sample} {_DRY}")  # no two are alike
+        if state.mode == "native" and reply.kind in _REFUSALS:
             return blank._replace(status=_REFUSED_FORM, error=reply.error)
         text, reasoning = _apart(reply)
+        sent = reply.status in ("ok", "refused", "truncated")
         asked = blank._replace(
-            status=reply.status, mode=state.mode, seed=seed, answer=text, reasoning=reasoning, error=reply.error
-        )
+            status=reply.status, mode=state.mode if sent else None, seed=seed if sent and "seed" not in reply.left_out else None,
+            answer=text, reasoning=reasoning, error=reply.error,
+        )  # fmt: skip
         if reply.status != "ok":
             return asked
         if not text.strip():
             return asked._replace(status=UNANSWERED, answer_class=UNANSWERED, error="no text in the answer")
-        coded = await self.coder.code(job, rung, t, question, text, sample)
+        coded = await self.coder.code(job, rung, t, question, text, names_of(t, player.endpoint.model))
         if coded.status is not Status.OK:
             return asked._replace(
                 coded=coded, error=f"not coded: {coded.status.value}{f', {coded.error}' if coded.error else ''}"
@@ -233,11 +238,11 @@ def _seeded(to: Endpoint, state: EndState, seed: int) -> Endpoint:
 
 
 def _apart(reply: Reply) -> tuple[str, str | None]:
-    """The answer, and its reasoning: what the server gave apart, or the thoughts at the head of the text."""
-    thought = _THOUGHT.match(reply.text)
-    if thought is None:
+    """The answer, and its reasoning: what the server gave apart, or the thoughts before the answer (some templates open their tag)."""
+    thoughts, end, answer = reply.text.rpartition("</think>")
+    if not end:
         return reply.text, reply.reasoning
-    return reply.text[thought.end() :], reply.reasoning or thought.group(1).strip() or None
+    return answer.lstrip(), reply.reasoning or thoughts.replace("<think>", "", 1).strip() or None
 
 
 def _settled(asked: Asked) -> Asked:

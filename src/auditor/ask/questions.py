@@ -42,7 +42,7 @@ class Rung(_Strict):
     about the record, not inside it.
     """
 
-    id: str = Field(pattern=r"^L[A-Z0-9]$")
+    id: str = Field(pattern=r"^L[1-6IT]$")
     title: str
     ask: Wordings = Field(default_factory=list)
     by_kind: Literal["ask", "third"] | None = None
@@ -110,6 +110,11 @@ class Questions(_Strict):
         by_code = (k for k in self.kinds if set(k.codes) & set(codes))
         by_rubric = (k for k in self.kinds if rubric in k.rubrics)
         return next(by_code, None) or next(by_rubric, None) or self.kinds[-1]
+
+    def kinds_of(self, codes: Sequence[str], rubric: str) -> set[str]:
+        """Every kind that lists one of the codes, else the rubric; the last kind where none does."""
+        by_code = {k.id for k in self.kinds if set(k.codes) & set(codes)}
+        return by_code or {k.id for k in self.kinds if rubric in k.rubrics} or {self.kinds[-1].id}
 
     def wordings(self, rung: Rung, kind: Kind) -> Wordings:
         """The wordings of a rung for a kind of fact."""

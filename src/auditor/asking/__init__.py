@@ -9,41 +9,44 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import duckdb
 import orjson
 
+from auditor.ask import VERSION
 from auditor.ask import questions as ladders
 from auditor.ask.coding import Coder, JudgeCoder, SignalCoder
-from auditor.ask.facts import Fact, Found, Job, facts_of
+from auditor.ask.facts import Job
 from auditor.ask.ladder import Asked, Ladder, Player
 from auditor.ask.questions import Rung
 from auditor.asking import choose, frozen, models
-from auditor.asking.choose import Entry, Pools
+from auditor.asking.choose import Pools
+from auditor.asking.frozen import Made
+from auditor.asking.jobs import Chooser
 from auditor.asking.sources import Sources
 from auditor.errors import AuditorError, ServerError
-from auditor.judge import read
 from auditor.judging import JudgeOptions, usage
 from auditor.judging.doors import Counting
 from auditor.llm import LLM, Endpoint
+from auditor.llm.endpoints import public
 from auditor.plan import Options, scan_options
 from auditor.query import connect
 from auditor.replies import Replies
 from auditor.rubric import load_all, path_of
 from auditor.signals import Scanner
-from auditor.store import Asking, Audit, Commit
-from auditor.verdict import Status, Tier
+from auditor.store import Audit, Commit
+from auditor.transcript import Transcript
+from auditor.verdict import Status
 
 __all__ = ["AskOptions", "Progress", "ask_models"]
 
-_ROUNDS = 6
-"""How many clean episodes are looked at for a control before it is given up."""
 _WAITING_EPISODES = 8
-_NO_ENDPOINT = "no endpoint"
-_FINAL = (_NO_ENDPOINT, "the model says and does nothing")
+_NO_ENDPOINT, _NO_FACT = "no endpoint", "no fact stands before the log's own first question"
+_FINAL = (_NO_ENDPOINT, _NO_FACT, "the model says and does nothing")
 
 
 @dataclass(frozen=True)
@@ -120,20 +123,11 @@ class _Run:
     # ---- all of it ----
 
     def all(self) -> dict[str, Any]:
-        con = connect(self.audit)
-        try:
-            pools = choose.pools(con, self.rubrics, self.options.tier)
-        finally:
-            con.close()
-        if not pools.flawed:
-            raise AuditorError(self._nobody(pools))
-        names = sorted({entry.model for entry, _, _ in pools.flawed.values()})
-        self.players = models.players(self.options.models, names, str(self.audit.path))
-        self._tell_players(names, pools)
         writer = None if self.dry else Audit.create(self.audit.path)
         try:
-            by_shard = self._jobs(pools)
-            if writer is not None:
+            with closing(connect(self.audit)) as con:
+                by_shard = self._choose(con)
+            if not self.dry:
                 self._freeze(by_shard)
             asyncio.run(self._serve(by_shard))
         finally:
@@ -146,6 +140,30 @@ class _Run:
                 raise ServerError(line)
         return told
 
+    def _choose(self, con: duckdb.DuckDBPyConnection) -> dict[str, list[Job]]:
+        pools = choose.pools(con, self.rubrics, self.options.tier)
+        if not pools.flawed and not any(
+            True for _ in choose.random_jobs(pools.unflagged, self.options.sample_rest, self.options.seed)
+        ):
+            if not self.dry:
+                self._freeze({})
+            raise AuditorError(self._nobody(pools))
+        names = models_of(con)
+        self.players = models.players(self.options.models, names, str(self.audit.path))
+        self._tell_players(names, pools)
+        chooser = Chooser(
+            self.audit,
+            con,
+            self.sources,
+            self.rubrics,
+            self.questions,
+            self.options,
+            self.players,
+            self.progress.counts,
+            self._report,
+        )
+        return chooser.jobs(pools, self.rungs)
+
     def _nobody(self, pools: Pools) -> str:
         where = self.audit.path
         if self.options.tier == "candidate":
@@ -153,115 +171,22 @@ class _Run:
         return f"{where}: nothing to ask: no judge or person has flagged an episode here; judge it with 'auditor scan LOGS -o {where} --judge MODEL', or ask what signals alone flag: --tier candidate"
 
     def _tell_players(self, names: Sequence[str], pools: Pools) -> None:
-        per = Counter(entry.model for entry, _, _ in pools.flawed.values())
+        per = Counter(entry.model for entry, _ in pools.flawed)
         for name in names:
             player = self.players.get(name)
             if player is None:
-                self.say(f"{name}: no endpoint in {self.options.models}, its {per[name]:,} episodes are skipped")
+                if per[name]:
+                    self.say(f"{name}: no endpoint in {self.options.models}, its {per[name]:,} episodes are skipped")
+            elif not per[name]:
+                self.say(f"{name}: none of its episodes is flagged; at most a random sample of them is asked")
             elif self.judge is not None and player.endpoint.model == self.judge.model:
                 self.say(
                     f"{name}: the judge {self.judge.name} codes the answers of its own model; another one would be better (--judge)"
                 )
-        if any(tier == "candidate" for _, tier, _ in pools.flawed.values()):
+        if any(tier == "candidate" for _, tier in pools.flawed):
             self.say(
                 "asked of candidates too: what signals flag and nobody has judged; their rates stand apart, and a fact may be none"
             )
-
-    # ---- choosing ----
-
-    def _jobs(self, pools: Pools) -> dict[str, list[Job]]:
-        """All jobs by shard, in order of row. Controls only for models that can be asked."""
-        known: dict[str, list[Fact]] = {}
-        self._learn([(e, found) for e, _, found in pools.flawed.values()], known)
-        flawed: list[tuple[Entry, Job]] = []
-        for name, (entry, tier, _) in sorted(pools.flawed.items()):
-            facts = tuple(known.get(name, ()))
-            job = choose.job_of(entry, tier).model_copy(update={"facts": facts, "target": facts[0].id if facts else None})
-            flawed.append((entry, job))
-        played = [(e, j) for e, j in flawed if e.model in self.players and j.charge is not None]
-        jobs = [job for _, job in flawed]
-        if self.options.controls > 0:
-            jobs += self._clean(played, pools, known)
-            in_doubt = {j.episode_id: {f.kind for f in j.facts} for _, j in played}
-            checkable = {k.id for k in self.questions.kinds if k.ledger}
-            drawn = [
-                (e, j)
-                for e, j in played
-                if self.options.controls >= 1 or choose.wanted(f"sham\0{j.episode_id}", self.options.controls, self.options.seed)
-            ]
-            jobs += choose.shams(drawn, in_doubt, checkable, self.progress.counts)
-        drawn = [
-            d
-            for d in choose.random_jobs(pools.unflagged, self.options.sample_rest, self.options.seed)
-            if d[0].model in self.players
-        ]
-        self._learn([(entry, pools.findings.get(entry.episode_id, [])) for entry, _ in drawn], known)
-        jobs += [job.model_copy(update={"facts": tuple(known.get(job.episode_id, ()))}) for _, job in drawn]
-        by_shard: dict[str, list[Job]] = defaultdict(list)
-        for job in jobs:
-            self.progress.counts[f"jobs {job.control or 'flawed'}"] += 1
-            by_shard[job.shard].append(job)
-        self.progress.counts["jobs"] = len(jobs)
-        return {shard: sorted(found, key=lambda j: (j.row, j.control)) for shard, found in sorted(by_shard.items())}
-
-    def _learn(self, episodes: Iterable[tuple[Entry, Sequence[Found]]], known: dict[str, list[Fact]]) -> None:
-        """The facts of episodes, read shard by shard; one whose sources are gone is left out."""
-        by_shard: dict[str, dict[int, tuple[Entry, Sequence[Found]]]] = defaultdict(dict)
-        for entry, found in episodes:
-            if entry.episode_id not in known:
-                by_shard[entry.shard][entry.row] = (entry, found)
-        for shard, rows in sorted(by_shard.items()):
-            wanted = {row: entry.content_hash for row, (entry, _) in rows.items()}
-            for row, transcript in self.sources.read(self.audit.load(shard), wanted):
-                entry, found = rows[row]
-                episode = read(transcript, self.scanner.questions(transcript))
-                known[entry.episode_id] = facts_of(episode, found, self.questions)
-                self._report()
-
-    def _clean(self, flawed: Sequence[tuple[Entry, Job]], pools: Pools, known: dict[str, list[Fact]]) -> list[Job]:
-        """A clean partner for each, that shows nothing of the kind its partner is asked about."""
-        by_model: dict[str, list[tuple[Entry, Tier]]] = defaultdict(list)
-        for entry, tier in pools.clean:
-            by_model[entry.model].append((entry, tier))
-        groups = {model: choose.Clean(entries) for model, entries in by_model.items()}
-        slots = [
-            (e, j, set[str]())
-            for e, j in flawed
-            for _ in range(choose.wanted(j.episode_id, self.options.controls, self.options.seed))
-        ]
-        slots.sort(key=lambda s: s[1].turn)
-        taken: set[str] = set()
-        made: list[Job] = []
-        for _ in range(_ROUNDS):
-            tried = []
-            for partner, job, refused in slots:
-                option = groups[partner.model].nearest(partner, taken | refused) if partner.model in groups else None
-                if option is not None:
-                    taken.add(option[1].episode_id)
-                    tried.append((partner, job, refused, option))
-            self._learn([(o[1], pools.findings.get(o[1].episode_id, [])) for *_, o in tried], known)
-            slots = []
-            for partner, job, refused, (match, entry, tier) in tried:
-                facts, charge = known.get(entry.episode_id), job.charge
-                assert charge is not None
-                if facts is None or charge.kind in {f.kind for f in facts}:
-                    taken.discard(entry.episode_id)
-                    refused.add(entry.episode_id)
-                    slots.append((partner, job, refused))
-                    continue
-                accused = charge.model_copy(update={"id": "other", "true": False})
-                more = {
-                    "control": "clean",
-                    "pair": job.episode_id,
-                    "match": match,
-                    "facts": (*facts, accused),
-                    "target": "other",
-                    "turn": job.turn,
-                }
-                made.append(choose.job_of(entry, tier).model_copy(update=more))
-        wanted = sum(choose.wanted(j.episode_id, self.options.controls, self.options.seed) for _, j in flawed)
-        self.progress.counts["without a clean control"] = wanted - len(made)
-        return made
 
     def _freeze(self, by_shard: Mapping[str, Sequence[Job]]) -> None:
         """Every fact is on disk, and committed, before any question. Shards that are asked nothing any more forget their answers."""
@@ -269,10 +194,8 @@ class _Run:
             if commit.shard in by_shard:
                 frozen.freeze(self.audit, commit.shard, by_shard[commit.shard])
             elif commit.asking is not None:
-                self.progress.counts["dropped"] += len(frozen.earlier(self.audit, commit))
-                after = commit.model_copy(update={"asking": None})
-                self.audit.commit(after)
-                self.audit.sweep([p for p in (commit.asking.facts, commit.asking.answers) if p])
+                self.progress.counts["dropped"] += frozen.answered(self.audit, commit)
+                frozen.forget(self.audit, commit)
 
     # ---- asking ----
 
@@ -302,7 +225,7 @@ class _Run:
                 await self._shards(by_shard, ladder, room)
                 self.progress.counts["over"] = 1
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            raise _first(group) from None
         finally:
             replies.close()
 
@@ -343,12 +266,13 @@ class _Run:
 
         by_row: dict[int, list[Job]] = defaultdict(list)
         for job in jobs:
-            if job.model in self.players:
-                by_row[job.row].append(job)
-            else:
+            if job.model not in self.players:
                 found.append((job, self._skipped(ladder, job, _NO_ENDPOINT)))
-        wanted = self._contents(commit, by_row)
-        for row, transcript in self.sources.read(commit, wanted):
+            elif job.control == "" and not job.facts:
+                found.append((job, self._skipped(ladder, job, _NO_FACT)))
+            else:
+                by_row[job.row].append(job)
+        async for row, transcript in self._read(commit, by_row):
             for job in by_row.pop(row):
                 await room.acquire()
                 working.append(tasks.create_task(one(job, transcript, self.players[job.model])))
@@ -361,41 +285,39 @@ class _Run:
         async def close() -> None:
             await asyncio.gather(*working)
             if not self.dry:
-                self._commit(commit, found, digest)
+                self._commit(commit.shard, found, digest)
 
         tasks.create_task(close())
 
-    def _contents(self, commit: Commit, rows: Iterable[int]) -> dict[int, str]:
+    async def _read(self, commit: Commit, rows: Iterable[int]) -> AsyncIterator[tuple[int, Transcript]]:
+        """The rows of a shard, read in a thread: other episodes are asked meanwhile."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(self.audit.path / commit.episodes, columns=["row", "content_hash"])
         known = dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
-        return {row: known[row] for row in rows}
+        stream = self.sources.read(commit, {row: known[row] for row in rows})
+        while (item := await asyncio.to_thread(next, stream, None)) is not None:
+            yield item
 
     def _skipped(self, ladder: Ladder, job: Job, why: str) -> list[Asked]:
         return [ladder.unasked(job, r, n, Status.SKIPPED, why) for r in ladder.rungs_of(job) for n in range(self.options.samples)]
 
-    def _commit(self, commit: Commit, found: Sequence[tuple[Job, Sequence[Asked]]], digest: str) -> None:
-        """The answers of a shard, and those of earlier runs that are held against the same facts."""
-        tier, detector = ("judged", f"judge:{self.judge.name}") if self.judge else ("candidate", "signals")
-        rows = []
-        left = 0
-        for job, asked in found:
-            player = self.players.get(job.model)
-            left_out = self.progress.door.left_out(player.endpoint) if player else ()
-            for a in asked:
-                a = a._replace(seed=None) if "seed" in left_out else a
-                rows.append(frozen.answer_row(job, a, self.rubric, detector, tier, player.endpoint.name if player else None))
-                self.progress.counts[f"status {a.status}"] += 1
-                left += _is_open(a)
-        self.progress.counts["open"] += left
-        here = {(job.episode_id, job.control, job.hash) for job, _ in found}
-        new = {(r["episode_id"], r["control"], r["rung"], r["sample"]) for r in rows}
-        before = frozen.earlier(self.audit, commit)
-        others = [r for r in before if (r["episode_id"], r["control"], r["rung"], r["sample"]) not in new]
-        kept = [r for r in others if (r["episode_id"], r["control"], r["ledger_hash"]) in here]
-        self.progress.counts["dropped"] += len(others) - len(kept)
-        frozen.commit_answers(self.audit, commit.shard, rows, kept, digest, left)
+    def _commit(self, shard: str, found: Sequence[tuple[Job, Sequence[Asked]]], digest: str) -> None:
+        """The answers of a shard, with those of earlier runs that still count."""
+        made = {name: self._made(player) for name, player in self.players.items()}
+        nobody = Made(None, self.questions.hash, self._detector)
+        rows = [frozen.answer_row(job, a, self.rubric, made.get(job.model, nobody)) for job, asked in found for a in asked]
+        merged, dropped = frozen.merged(self.audit, self.audit.load(shard), [job for job, _ in found], rows, made)
+        left = sum(map(_is_open, merged))
+        self.progress.counts.update({"dropped": dropped, "open": left, "answers": len(merged)})
+        frozen.commit_answers(self.audit, shard, merged, digest, left)
+
+    @property
+    def _detector(self) -> str:
+        return f"judge:{self.judge.name}" if self.judge else "signals"
+
+    def _made(self, player: Player) -> Made:
+        return Made(f"{player.endpoint.model} at {public(player.endpoint.base_url)}", self.questions.hash, self._detector)
 
     def _coder(self, door: Any, secret: bytes) -> Coder:
         if self.judge is not None:
@@ -414,9 +336,9 @@ class _Run:
             if self.judge
             else [self.rubric.signals_hash if self.rubric else ""]
         )
-        asking = commit.asking or Asking(facts="")
         value = [
-            asking.facts,
+            VERSION,
+            commit.asking.facts if commit.asking else "",
             [r.id for r in self.rungs],
             self.options.samples,
             self.options.seed,
@@ -432,27 +354,29 @@ class _Run:
         o, counts = self.options, self.progress.counts
         told: dict[str, Any] = {
             "rungs": [r.id for r in self.rungs], "samples": o.samples, "controls": o.controls, "sample_rest": o.sample_rest, "tier": o.tier,
-            "seed": o.seed, "questions": {"version": self.questions.version, "hash": self.questions.hash},
-            "models": {n: {"model": p.endpoint.model, "base_url": p.endpoint.base_url} for n, p in sorted(self.players.items())},
-            "left_out": {n: sorted(out) for n, p in sorted(self.players.items()) if not self.dry and (out := self.progress.door.left_out(p.endpoint))},
+            "seed": o.seed, "titles": {r.id: r.title for r in self.rungs}, "questions": {"version": self.questions.version, "hash": self.questions.hash},
+            "models": {n: {"model": p.endpoint.model, "base_url": public(p.endpoint.base_url)} for n, p in sorted(self.players.items())},
             "coder": self.judge.name if self.judge else "signals", "counts": {k: n for k, n in counts.items() if n and k != "over"},
         }  # fmt: skip
         door = self.progress.door
         return told | ({"usage": usage(door)} if isinstance(door, LLM) else {"dry_run": door.told()})
 
 
-def _is_open(asked: Asked) -> bool:
+def _is_open(row: Mapping[str, Any]) -> bool:
     """Whether the next run should try again."""
-    coding = asked.coded.status in (Status.ERROR, Status.SKIPPED) if asked.coded else False
-    skipped = asked.status == Status.SKIPPED and not (asked.error or "").startswith(_FINAL)
-    return coding or skipped or asked.status == Status.ERROR
+    coding = orjson.loads(row["attributes"]).get("coded") in (Status.ERROR.value, Status.SKIPPED.value)
+    skipped = row["status"] == Status.SKIPPED.value and not (row["error"] or "").startswith(_FINAL)
+    return coding or skipped or row["status"] == Status.ERROR.value
 
 
-def models_of(audit: Audit) -> list[str]:
-    """The models of an audit's logs, for a file to fill in."""
-    con = connect(audit)
-    try:
-        rows = con.execute("SELECT DISTINCT coalesce(model, ?) FROM episodes ORDER BY 1", [models.UNKNOWN]).fetchall()
-    finally:
-        con.close()
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, out of the groups that tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def models_of(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The models of an audit's logs."""
+    rows = con.execute("SELECT DISTINCT coalesce(model, ?) FROM episodes ORDER BY 1", [models.UNKNOWN]).fetchall()
     return [row[0] for row in rows]

@@ -4,7 +4,8 @@ magpie-4:        {model: magpie-4-2026-09, base_url: "https://api.example.com/v1
 heron-2-large:   {model: heron-2-large, base_url: "http://localhost:8000/v1", context: 131072, reasoning: reasoning_content}
 
 `context`: tokens that it takes (what is longer is `too_long` without a call). `reasoning`: the message field by which it
-takes earlier reasoning; without it none is sent. The rest as in `auditor.llm.endpoints`.
+takes earlier reasoning; without it none is sent. The rest as in `auditor.llm.endpoints`, but that OPENAI_API_KEY goes to
+OpenAI alone: another server's key is named by `key_env`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _MAKERS: tuple[tuple[tuple[str, ...], str, str, str | None], ...] = (
 _HEAD = """\
 # Which endpoint plays which model of the logs, for: auditor ask AUDIT --models {path}
 # Check each line: the model must be the one that made the logs, same version. A model that you take out is skipped, and said so.
-# Also possible: params: {{temperature: 1}}, headers, price: [IN, OUT] (USD per million tokens), concurrency, timeout (seconds),
+# A server that wants a key: key_env: NAME_OF_THE_VARIABLE. Also possible: params: {{temperature: 1}}, headers, price: [IN, OUT] (USD per million tokens), concurrency, timeout (seconds),
 # context: 128000 (tokens it takes), reasoning: reasoning_content (the message field by which it takes its earlier reasoning).
 """
 
@@ -44,7 +45,7 @@ class GivenModel(Given):
     """An endpoint that plays a model."""
 
     context: int | None = Field(default=None, ge=1)
-    reasoning: str | None = Field(default=None, pattern=r"^[A-Za-z_]+$")
+    reasoning: str | None = Field(default=None, pattern=r"^[a-z_]*reason[a-z_]*$|^thinking$")
 
 
 def players(path: str | None, models: Sequence[str], audit: str) -> dict[str, Player]:
@@ -56,7 +57,7 @@ def players(path: str | None, models: Sequence[str], audit: str) -> dict[str, Pl
     if not Path(path).is_file():
         raise ServerError(f"{path}: no such file of models; {way}")
     given = load(path, GivenModel)
-    found = {name: Player(made(name, g), g.context, g.reasoning) for name, g in given.items() if name in models}
+    found = {name: Player(made(name, g, own_key=True), g.context, g.reasoning) for name, g in given.items() if name in models}
     if not found:
         there = f"it names {', '.join(excerpt(n, 40) for n in given)}; the audit has" if given else "it is empty; the audit has"
         raise ServerError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ def ask(
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Ask the audited models about what was found, and controls beside them: do they admit it?"""
-    from auditor import asking, show, show_asked
+    from auditor import asking, query, show, show_asked
     from auditor.asking import models as files
     from auditor.store import Audit
     from auditor.watch import watch_asking
@@ -64,7 +65,8 @@ def ask(
     opened = Audit.open(audit)
     if init:
         path = models or "models.yaml"
-        files.write(path, asking.models_of(opened))
+        with contextlib.closing(query.connect(opened)) as con:
+            files.write(path, asking.models_of(con))
         say(f"wrote {path}: check each line, then: auditor ask {audit} --models {path} --dry-run")
         return
     if no_judge and judge:
@@ -116,23 +118,25 @@ def _counted(told: dict[str, Any], fmt: Format) -> None:
         as_json(told)
         return
     counted = told["dry_run"]
-    cost = (
-        "price not known (price: [IN, OUT] in the file of models, --price for the judge)"
-        if counted["cost"] is None
-        else f"about ${counted['cost']:,.2f}"
-    )
+    unknown = "price not known (price: [IN, OUT] in the file of models, --price for the judge)"
+    cost = unknown if counted["cost"] is None else f"about ${counted['cost']:,.2f}"
     kept = f"; {counted['kept']:,} replies are kept already" if counted["kept"] else ""
     out().print(f"{counted['calls']:,} calls, about {counted['tokens']:,} tokens in, {cost}{kept}", highlight=False)
-    say(
-        f"{_in_words(told['counts'])}. Nothing was sent. Counted as if nothing were admitted before {told['rungs'][-2]}: the last charge is put only where it was not"
-    )
+    most = " Counted as if no charge were admitted: only then is the evidence shown." if "L6" in told["rungs"] else ""
+    say(f"{_in_words(told['counts'])}. Nothing was sent.{most}")
 
 
 _NAMES = {
-    "jobs flawed": "{} episodes with a fact to admit", "jobs clean": "{} clean controls", "jobs sham": "{} sham charges",
-    "jobs random": "{} drawn from the unflagged", "without a clean control": "{} without a clean control", "without a sham": "{} without a sham charge",
-    "dropped": "{} earlier answers no longer held against the same facts were dropped", "open": "{} answers open (run the same command again)",
-}  # fmt: skip
+    "jobs flawed": "{} episodes with a fact to admit",
+    "jobs clean": "{} clean controls",
+    "jobs sham": "{} sham charges",
+    "jobs random": "{} drawn from the unflagged",
+    "without a fact": "{} flagged without a fact that can be asked about",
+    "without a clean control": "{} without a clean control",
+    "without a sham charge": "{} without a sham charge",
+    "dropped": "{} earlier answers dropped (other facts, questions, endpoint or coder)",
+    "open": "{} answers open (run the same command again)",
+}
 
 
 def _in_words(counts: dict[str, int]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auditor.text import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -71,8 +73,8 @@ def as_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
-    sys.stderr.write(text + "\n")
+    """A line on stderr, what it holds of logs and servers made visible."""
+    sys.stderr.write(visible(text) + "\n")
 
 
 @contextmanager

@@ -86,7 +86,7 @@ class Decided(NamedTuple):
         """As JSON types, for the store."""
         level = next(iter(self.levels)) if len(self.levels) == 1 else None
         return {
-            "what": self.finding.what, "codes": [*self.finding.codes], "level": level, "benign": self.finding.benign,
+            "what": self.finding.what, "codes": [*self.finding.codes], "level": level, "levels": [*sorted(self.levels)], "benign": self.finding.benign,
             "criteria": {k: c.answer for k, c in self.finding.criteria.items()}, "attributes": {**self.finding.attributes},
             "messages": [*sorted({e.message for e in self.evidence})], "unproved": [*self.unproved],
         }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from auditor.errors import AuditorError, ServerError
 from auditor.judge import Setup
 from auditor.llm import Endpoint, endpoint
+from auditor.llm.endpoints import public
 from auditor.rubric import View
 from auditor.sample import JudgeOn
 
@@ -66,6 +67,7 @@ class JudgeOptions:
         """What `audit.json` keeps: no headers (they may hold keys), no parameters' secrets."""
         told = asdict(self)
         del told["headers"]
+        told["base_url"] = public(self.base_url) if self.base_url else None
         return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
 
     @classmethod

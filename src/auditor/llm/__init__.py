@@ -112,11 +112,6 @@ class LLM:
         finally:
             del self._flying[key]
 
-    def left_out(self, to: Endpoint) -> frozenset[str]:
-        """Parameters that the endpoint's server refused in this run, so that they were not sent."""
-        server = self._servers.get((to.name, to.base_url))
-        return frozenset(server.dropped) if server else frozenset()
-
     def verdict_on_run(self) -> str | None:
         """Why a server could not be used, None where all could: stopped, or not one success and nothing but refusals."""
         stopped = [s.stopped for s in self._servers.values() if s.stopped]
@@ -159,6 +154,7 @@ class LLM:
                 started = time.monotonic()
                 outcome = await self._once(server, to, body)
                 if isinstance(outcome, Reply):
+                    outcome = outcome.model_copy(update={"left_out": tuple(sorted(server.dropped))})
                     self.replies.put(key, outcome)
                     self._count(server, outcome)
                     return outcome

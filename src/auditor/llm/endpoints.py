@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
@@ -87,13 +88,23 @@ def endpoint(
     )
 
 
+def public(url: str | None) -> str:
+    """An address without what may be secret in it: no user, no password, no query."""
+    parts = urlsplit(url or OPENAI)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def made(
     name: str, given: Given, *, base_url: str | None = None, headers: dict[str, str] | None = None,
-    params: dict[str, JsonValue] | None = None, known: str = "",
+    params: dict[str, JsonValue] | None = None, known: str = "", own_key: bool = False,
 ) -> Endpoint:  # fmt: skip
-    """An endpoint of what a file gives, with its key from the environment. ServerError says what is missing; `known` is told with it."""
+    """An endpoint of what a file gives, with its key from the environment. ServerError says what is missing; `known` is told with it.
+
+    With `own_key` the key in OPENAI_API_KEY goes to OpenAI alone: another server gets the one that its `key_env` names, or none.
+    """
     url = given.base_url or base_url or os.environ.get("OPENAI_BASE_URL") or None
-    key = os.environ.get(given.key_env or "OPENAI_API_KEY", "")
+    theirs = own_key and given.key_env is None and url is not None and not url.startswith(OPENAI.removesuffix("/v1"))
+    key = "" if theirs else os.environ.get(given.key_env or "OPENAI_API_KEY", "")
     if not key:
         if given.key_env:
             raise ServerError(f"endpoint {name}: no API key: the environment variable {given.key_env} is not set")

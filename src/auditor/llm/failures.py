@@ -13,7 +13,7 @@ from auditor.llm.endpoints import Endpoint
 Act = Literal["again", "slower", "form", "parameter", "messages", "too_long", "refused", "permanent"]
 """again and slower: retry; form: another response format; parameter: without it; permanent: no retry will help.
 
-messages: a request that holds tool calls is refused; whoever made it may say the same in other messages.
+messages: a conversation is refused; whoever made it may say the same in one message.
 """
 _CONTEXT = (
     "context_length",
@@ -77,7 +77,7 @@ def _of_status(error: openai.APIStatusError, endpoint: Endpoint, sent: dict[str,
         for parameter in mine:
             if named == parameter or f"'{parameter}'" in words or f'"{parameter}"' in words or f"`{parameter}`" in words:
                 return Failure("parameter", kind, words, parameter)
-        if any(m["role"] == "tool" or "tool_calls" in m for m in sent["messages"]):
+        if any(m["role"] not in ("system", "user") for m in sent["messages"]):
             return Failure("messages", kind, words)
     return Failure("permanent", kind, words)
 

@@ -43,6 +43,6 @@ def cost_of(to: Endpoint, prompt: int, completion: int) -> float | None:
 
 def estimate(to: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> tuple[int, float | None]:
     """(tokens in, USD) of a call before it is sent: characters / 4, and 1,500 tokens of answer."""
-    size = sum(len(m["content"]) for m in messages) + (len(orjson.dumps(schema)) if schema else 0)
+    size = sum(len(m["content"] or "") for m in messages) + (len(orjson.dumps(schema)) if schema else 0)
     prompt = size // _CHARACTERS_A_TOKEN
     return prompt, cost_of(to, prompt, _COMPLETION)

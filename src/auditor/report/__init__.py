@@ -11,10 +11,8 @@ from typing import Any
 import jinja2
 
 from auditor import admission, rates
-from auditor.ask import questions
 from auditor.errors import StoreError
-from auditor.query import connect, run
-from auditor.rubric import path_of
+from auditor.query import connect, run, stale
 from auditor.store import Audit
 from auditor.text import excerpt, visible
 
@@ -61,9 +59,10 @@ def facts(audit: Audit) -> dict[str, Any]:
             "views": [v.plain() for v in rates.by_view(con)],
             "agreement": [{**a._asdict(), "told": a.told} for a in rates.agreement(con)],
             "asked": admission.facts(con),
+            "stale": stale(audit),
             "ask": about.ask,
             "ask_setup": _ask_setup(about.ask),
-            "rungs": {r.id: r.title for r in questions.load(path_of(about.scan.get("rubrics"))).rungs},
+            "rungs": about.ask.get("titles", {}),
             "self_rungs": [*admission.SELF],
             "interval": "95% Wilson score interval; episodes taken as independent",
             "summary": about.summary,
@@ -131,7 +130,11 @@ def _ask_setup(ask: dict[str, Any]) -> str:
     )
     told.append(f"Answers are coded by {who}.")
     counts = ask.get("counts", {})
-    lacking = [f"{counts[name]:,} {name}" for name in ("without a clean control", "without a sham") if counts.get(name)]
+    lacking = [
+        f"{counts[name]:,} {name}"
+        for name in ("without a clean control", "without a sham charge", "without a fact")
+        if counts.get(name)
+    ]
     return " ".join([*told, *([f"Episodes {', '.join(lacking)}."] if lacking else [])])
 
 
