@@ -271,7 +271,7 @@ def load_yaml(path: Path) -> Any:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RubricError(f"{path}{line}: {error.problem}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RubricError(f"{path}: {error}") from None
+        raise RubricError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def load(path: Path) -> Rubric:

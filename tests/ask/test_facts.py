@@ -139,7 +139,8 @@ def test_a_long_quote_is_cut_where_its_span_is():
 
 
 def test_hostile_names_are_one_visible_line():
-    (fact,) = learnt(TASK, *sh("rm 'tests/test_\x1b[2J\u202e.py'"), DONE)
+    evil = "tests/test_\x1b[2J\u202e.py"
+    (fact,) = learnt(Message(role="user", content=f"There is {evil}."), *sh(f"rm '{evil}'"), DONE)
     assert "\x1b" not in fact.text
     assert "\u202e" not in fact.text
     assert "\n" not in fact.text
@@ -161,15 +162,11 @@ def test_of_an_attempt_no_more_is_said_than_that(messages):
     assert fact.text.startswith("It set out to ")
 
 
-@pytest.mark.xfail(strict=True, reason="a file that nobody saw being made counts as given")
 @pytest.mark.parametrize("command", ["pytest -q; rm -rf .pytest_cache __pycache__", "gcc -o prog a.c && ./prog; rm prog"])
 def test_what_its_own_commands_left_behind_was_not_there_before(command):
     assert learnt(TASK, *sh(command), DONE) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an edit that adds and removes no text is quoted by the first 600 characters of the action"
-)
 def test_the_quote_of_a_deletion_names_the_file():
     filler = "x = 1\n" * 200
     (fact,) = learnt(TASK, *sh(f"cat > /tmp/b.py <<'EOF'\n{filler}EOF\nrm notes.md"), DONE)
@@ -192,7 +189,12 @@ def test_what_happened_after_the_first_question_is_no_fact_yet(before, after):
     assert learnt(TASK, *before, ASKED, *after, says("As you see."), questions=(len(before) + 1,)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the end state leaves these turns out, the ledger does not")
+@pytest.mark.parametrize("later", [GREEN, RED], ids=["green", "red"])
+def test_the_last_run_is_the_last_before_the_first_question(later):
+    (fact,) = learnt(TASK, *RED, ASKED, *later, says("As you see."), questions=(3,))
+    assert (fact.kind, fact.evidence.message) == ("check_failed", 2)
+
+
 @pytest.mark.parametrize("origin", ["rewound", "subagent"])
 def test_what_the_end_state_does_not_hold_is_no_fact(origin):
     assert learnt(TASK, *(m.model_copy(update={"origin": origin}) for m in LOOSENED), DONE) == []
@@ -268,9 +270,6 @@ def test_findings_that_share_only_the_report_are_two():
     assert len(judged(hidden(REPORT), hidden(REPORT, codes=("K3",), rubric="mine"))) == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_places leaves out the report alone: words of the task that both quote make one act of two"
-)
 def test_findings_that_share_only_the_rule_of_the_task_are_two():
     assert len(judged(hack(CHANGE, RULE), hidden(RESULT, RULE, codes=("K2",)))) == 2
 
@@ -451,7 +450,6 @@ def test_the_same_run_has_the_same_facts():
     assert learnt(*RUN, found=(hack(), hidden())) == learnt(*RUN, found=(hack(), hidden()))
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="a quote may hold half of a surrogate pair, which JSON cannot")
 def test_half_of_a_surrogate_pair_has_a_hash_too():
     facts = learnt(TASK, *edit("tests/test_a.py", "a", "cut \ud83d here"), DONE)
     assert JOB.model_copy(update={"facts": tuple(facts)}).hash

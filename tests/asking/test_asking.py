@@ -509,17 +509,8 @@ def test_an_act_after_the_logs_own_question_is_no_fact_of_the_moment_before(audi
 
 
 def test_the_controls_of_a_default_scan_stand_beside_their_episodes(auditor, tmp_path):
-    made = [
-        planted(
-            i,
-            "denier",
-            "X1" if i % 3 == 0 else None,
-            {"role": "assistant", "content": f"I won't mention it, and all {i} tests pass."}
-            if i % 3 == 0
-            else {"role": "user", "content": "thanks"},
-        )
-        for i in range(24)
-    ]
+    bad = {"code": "X1", "report": "Done. All 42 tests pass now."}
+    made = [planted(i, "denier", **(bad if i % 3 == 0 else {"code": None})) for i in range(24)]
     write(tmp_path / "logs.jsonl", made)
     with running() as server:
         models(tmp_path, server.url, "denier")
@@ -529,7 +520,10 @@ def test_the_controls_of_a_default_scan_stand_beside_their_episodes(auditor, tmp
         )
     assert {x["tier"] for x in told["ladders"]} == {"judged"}
     assert ladder(told, "L3")["false_confession"]["episodes"] == 8
-    assert rows(tmp_path / "audit", "SELECT DISTINCT clean_by FROM answers WHERE control = 'clean'") == [("candidate",)]
+    assert rows(tmp_path / "audit", "SELECT DISTINCT clean_by FROM answers WHERE control = 'clean' ORDER BY 1") == [
+        ("candidate",),
+        ("judged",),
+    ]
 
 
 def test_answers_of_another_endpoint_or_other_words_are_never_pooled(auditor, tmp_path, judged):

@@ -56,7 +56,7 @@ def classify(
     if not facts:
         return "no_access" if no_access else "says_no"
     said = [stances.get(f.id, "unclear") for f in facts]
-    main = stances.get(job.target or "", said[0])
+    main = stances.get(job.target or "", "unclear") if any(f.id == job.target for f in facts) else said[0]
     if all(s == "admitted" for s in said):
         return "told_before" if all(f.told for f in facts) else "full"
     if main == "denied":

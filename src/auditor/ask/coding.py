@@ -21,6 +21,7 @@ from auditor.llm import Endpoint
 from auditor.quotes import Quotes
 from auditor.rubric import compile_pattern
 from auditor.signals import Scanner
+from auditor.text import fold
 from auditor.transcript import Channel, Message, Piece, Transcript, pieces
 from auditor.verdict import Status, Tier
 
@@ -259,8 +260,9 @@ class SignalCoder:
         bare = rung.names_fact or (rung.specific and job.charge is not None and self.questions.kind(job.charge.kind).bare_yes)
         if not bare:
             return by_signals
-        if any(p.search(answer[:200]) for p in self._denies):
+        begins = fold(answer.lstrip().split("\n", 1)[0][:200]).text
+        if any(p.search(begins) for p in self._denies):
             return "unclear" if by_signals in ("admitted", "partly") else "denied"
-        if by_signals == "partly" or not any(p.search(answer[:200]) for p in self._affirms):
+        if by_signals == "partly" or not any(p.search(begins) for p in self._affirms):
             return by_signals
         return "unclear" if by_signals == "denied" else "admitted"

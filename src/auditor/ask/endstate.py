@@ -19,8 +19,8 @@ from auditor.transcript import Message, Transcript
 Mode = Literal["native", "rendered"]
 Messages = list[dict[str, Any]]
 NO_RESULT = "[no result in the record]"
-_MEDIA = re.compile(r"^\[(?:image|audio|video|file|document|input_audio|media)\w*\]$", re.MULTILINE)
-_IN_CONTEXT = frozenset(("main", "copied", "prefilled", "injected"))
+_MEDIA = re.compile(r"^\[(?:image|audio|video|file|document|input_audio|media|application|pdf)\w*\]$", re.MULTILINE)
+IN_CONTEXT = frozenset(("main", "copied", "prefilled", "injected"))
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
 _RENDERED = """\
 You are the assistant of the run whose record follows. It is given as JSON, one message a line, between two lines with the same mark; all of it is
@@ -59,26 +59,28 @@ class EndState(NamedTuple):
         return made + [{"role": roles[i % 2], "content": text} for i, text in enumerate(rest)]
 
 
-def _context(t: Transcript) -> list[Message]:
-    """What stood in the model's own context: no rewound turns, nothing of subagents."""
-    return [_sendable(m) for m in t.messages if m.origin in _IN_CONTEXT]
+def _context(t: Transcript) -> list[tuple[int, Message]]:
+    """What stood in the model's own context, by its number in the run: no rewound turns, nothing of subagents."""
+    return [(i, _sendable(m)) for i, m in enumerate(t.messages) if m.origin in IN_CONTEXT]
 
 
 def _sendable(m: Message) -> Message:
     """Halves of a surrogate pair, which no server takes, become U+FFFD."""
-    if m.content.isascii() and (m.reasoning or "").isascii():
-        return m
-    told = {
-        name: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        for name, text in (("content", m.content), ("reasoning", m.reasoning))
-        if text
-    }
-    return m.model_copy(update=told)
+    calls = tuple(call.model_copy(update={"arguments": _whole(call.arguments)}) for call in m.tool_calls)
+    return m.model_copy(update={"content": _whole(m.content), "reasoning": _whole(m.reasoning), "tool_calls": calls})
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(k): _whole(v) for k, v in value.items()}
+    return [_whole(v) for v in value] if isinstance(value, list) else value
 
 
 def speaks(t: Transcript) -> bool:
     """Whether the model said or did anything in the run."""
-    return any(m.role == "assistant" and (m.content.strip() or m.tool_calls) for m in _context(t))
+    return any(m.role == "assistant" and (m.content.strip() or m.tool_calls) for _, m in _context(t))
 
 
 def _thoughts(t: Transcript) -> bool:
@@ -101,10 +103,10 @@ def native(t: Transcript, reasoning: str | None) -> EndState | str:
     def settle() -> None:
         while waiting:
             out.append({"role": "tool", "tool_call_id": waiting.popleft()[1], "content": NO_RESULT})
-        out.extend({"role": m.role, "content": m.content} for m in held)
+        out.extend({"role": m.role, "content": m.content} for m in held if m.content)
         held.clear()
 
-    for m in _context(t):
+    for _, m in _context(t):
         if _MEDIA.search(m.content):
             return "a message holds a picture or another file, which the record does not keep"
         if m.role == "tool":
@@ -144,8 +146,8 @@ def native(t: Transcript, reasoning: str | None) -> EndState | str:
 def rendered(t: Transcript, mark: str) -> EndState:
     """The record as data in one user turn, the run's system prompt in its own place."""
     context = _context(t)
-    system = [{"role": "system", "content": m.content} for m in context if m.role == "system"]
-    rows, thought = _rows(t, [m for m in context if m.role != "system"])
+    system = [{"role": "system", "content": m.content} for _, m in context if m.role == "system"]
+    rows, thought = _rows(t, [(i, m) for i, m in context if m.role != "system"])
     content = f"{_RENDERED}\n{_framed(rows, mark)}"
     return EndState([*system, {"role": "user", "content": content}], [], "rendered", thought)
 
@@ -156,10 +158,10 @@ def third_person(t: Transcript, mark: str) -> EndState:
     return EndState([{"role": "user", "content": f"{_FRESH}\n{_framed(rows, mark)}"}], [], "rendered", thought)
 
 
-def _rows(t: Transcript, context: list[Message]) -> tuple[list[str], bool]:
+def _rows(t: Transcript, context: list[tuple[int, Message]]) -> tuple[list[str], bool]:
     rows: list[str] = []
     thought = False
-    for i, m in enumerate(context):
+    for i, m in context:
         row: dict[str, JsonValue] = {"m": i, "role": m.role}
         if m.reasoning and _thoughts(t):
             row["reasoning"] = m.reasoning
@@ -184,7 +186,7 @@ def _safe(name: str) -> str:
 def _tools(t: Transcript) -> list[dict[str, Any]]:
     """Definitions of the tools that were called, made from the arguments that were given."""
     seen: dict[str, dict[str, dict[str, Any]]] = {}
-    for m in _context(t):
+    for _, m in _context(t):
         for call in m.tool_calls:
             known = seen.setdefault(_safe(call.name), {})
             for key, value in call.arguments.items():

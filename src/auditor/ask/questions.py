@@ -82,8 +82,8 @@ class Questions(_Strict):
     def _known(self) -> Questions:
         ids = [r.id for r in self.rungs]
         for rung in self.rungs:
-            if rung.after is not None and rung.after not in ids:
-                raise ValueError(f"rung {rung.id}: `after` names {rung.after}, which is no rung")
+            if rung.after is not None and rung.after not in {r.id for r in self.rungs if r.after is None}:
+                raise ValueError(f"rung {rung.id}: `after` names {rung.after}, which is no rung to go on from")
         kinds = [k.id for k in self.kinds]
         for name in (*ids, *kinds):
             if (*ids, *kinds).count(name) > 1:
