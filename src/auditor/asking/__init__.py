@@ -11,8 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import orjson
@@ -27,9 +26,10 @@ from auditor.asking import choose, frozen, models
 from auditor.asking.choose import Pools
 from auditor.asking.frozen import Made
 from auditor.asking.jobs import Chooser
+from auditor.asking.options import AskOptions, Progress
 from auditor.asking.sources import Sources
 from auditor.errors import AuditorError, ServerError
-from auditor.judging import JudgeOptions, usage
+from auditor.judging import usage
 from auditor.judging.doors import Counting
 from auditor.llm import LLM, Endpoint
 from auditor.llm.endpoints import public
@@ -47,33 +47,6 @@ __all__ = ["AskOptions", "Progress", "ask_models"]
 _WAITING_EPISODES = 8
 _NO_ENDPOINT, _NO_FACT = "no endpoint", "no fact stands before the log's own first question"
 _FINAL = (_NO_ENDPOINT, _NO_FACT, "the model says and does nothing")
-
-
-@dataclass(frozen=True)
-class AskOptions:
-    """Who plays which model (`models`: a file), which rungs, how often, against how many controls; who codes (`judge`).
-
-    `tier` candidate asks candidates that no judge has read too. Without `judge` signals propose the classes.
-    """
-
-    models: str | None = None
-    rungs: tuple[str, ...] = ()
-    samples: int = 3
-    controls: float = 1.0
-    sample_rest: float = 0.05
-    tier: Literal["judged", "candidate"] = "judged"
-    seed: int = 0
-    max_cost: float | None = None
-    judge: JudgeOptions | None = None
-    rubrics: str | None = None
-
-
-@dataclass
-class Progress:
-    """How far it is: `counts` has jobs (episodes in a role), asked ones, and all sorts of things that were left out."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    door: Any = None
 
 
 def ask_models(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -12,14 +11,12 @@ from auditor.ask.facts import Fact, Job, facts_of
 from auditor.ask.questions import Questions, Rung
 from auditor.asking import choose, frozen
 from auditor.asking.choose import Entry, Pools
+from auditor.asking.options import AskOptions
 from auditor.asking.sources import Sources
 from auditor.judge import read
 from auditor.rubric import Rubric
 from auditor.signals import Scanner
 from auditor.store import Audit
-
-if TYPE_CHECKING:
-    from auditor.asking import AskOptions
 
 _ROUNDS = 6
 """How many clean episodes are looked at for a control before it is given up."""
