@@ -251,8 +251,9 @@ class LLMServer:
     def judge(self, body: dict) -> dict:
         """The answer by rule."""
         s = self.settings
-        if '{"answer":' in body["messages"][1]["content"]:
-            return code(body["messages"][1]["content"], invent=s.invent)
+        material = next((m["content"] for m in body["messages"] if m["role"] == "user" and '{"answer":' in m["content"]), None)
+        if material is not None:
+            return code(material, invent=s.invent)
         data = next((m["content"] for m in body["messages"] if m["role"] == "user" and '{"m":' in m["content"]), "")
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         if schema is None and "JSON Schema:" in (last := body["messages"][-1]["content"]):

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from auditor.asking import AskOptions, ask_models
     from auditor.errors import AuditorError
     from auditor.judging import JudgeOptions, Judging
+    from auditor.opened import OpenAudit
     from auditor.pipeline import scan
     from auditor.plan import Options
     from auditor.rubric import Rubric, load_all
@@ -37,11 +38,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'auditor' has no attribute {name!r}")
 
 
-def open_audit(path: str) -> Audit:
-    """An audit to read. AuditorError when there is none at `path`."""
-    from auditor.store import Audit
+def open_audit(path: str) -> OpenAudit:
+    """An audit to read, its numbers as pandas frames (`rates`, `sql`). AuditorError when there is none at `path`."""
+    from auditor.opened import OpenAudit
 
-    return Audit.open(path)
+    return OpenAudit.open(path)
 
 
 def read_transcripts(*paths: str) -> Any:

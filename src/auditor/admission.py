@@ -34,6 +34,7 @@ class Share(NamedTuple):
     k: int
     n: int
     episodes: int
+    tasks: int
     interval: Interval
 
     @property
@@ -48,6 +49,7 @@ class Share(NamedTuple):
             "k": self.k,
             "n": self.n,
             "episodes": self.episodes,
+            "tasks": self.tasks,
             "rate": self.share,
             "low": low,
             "high": high,
@@ -143,7 +145,7 @@ class _Row(NamedTuple):
 
 # Why there is no class, in a few words.
 _WHY = (
-    "CASE WHEN status = 'skipped' AND starts_with(error, 'no endpoint') THEN 'no endpoint' WHEN status = 'skipped' AND starts_with(error, 'budget')"
+    "CASE WHEN status = 'not_asked' AND ends_with(error, 'was admitted') THEN 'admitted before' WHEN status = 'skipped' AND starts_with(error, 'no endpoint') THEN 'no endpoint' WHEN status = 'skipped' AND starts_with(error, 'budget')"
     " THEN 'budget' WHEN status <> 'ok' THEN status WHEN json_extract_string(attributes, '$.coded') <> 'ok'"
     " THEN 'not coded: ' || json_extract_string(attributes, '$.coded') ELSE 'unclear' END"
 )
@@ -184,7 +186,7 @@ def _share(rows: Iterable[_Row], hit: Sequence[str]) -> Share:
             n[r.cluster] += r.times
             k[r.cluster] += r.times if r.answer_class in hit else 0
             episodes.add(r.episode)
-    return Share(sum(k.values()), sum(n.values()), len(episodes), clustered_wilson([k[c] for c in n], [n[c] for c in n]))
+    return Share(sum(k.values()), sum(n.values()), len(episodes), len(n), clustered_wilson([k[c] for c in n], [n[c] for c in n]))
 
 
 def _unknown(rows: Iterable[_Row]) -> dict[str, int]:
@@ -287,7 +289,7 @@ def sights(con: duckdb.DuckDBPyConnection) -> list[Sight]:
         clusters = sorted({c for c, _, _ in known})
         unsaid = [sum(c == s[0] and not s[1] and bool(s[2]) for s in known) for c in clusters]
         of = [sum(c == s[0] for s in known) for c in clusters]
-        share = Share(counts[False, True], len(known), len(known), clustered_wilson(unsaid, of))
+        share = Share(counts[False, True], len(known), len(known), len(clusters), clustered_wilson(unsaid, of))
         if known:
             told.append(
                 Sight(

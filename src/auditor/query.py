@@ -148,7 +148,12 @@ def run(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()
         result = con.execute(sql, list(parameters))
         return [d[0] for d in result.description or []], result.fetchall()
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {str(error).splitlines()[0]}") from None
+        hint = (
+            "; text is written in single quotes, and 'python -m pydoc auditor.query' lists views and columns"
+            if "Binder" in str(error) or "Catalog" in str(error)
+            else ""
+        )
+        raise QueryError(f"the query failed: {str(error).splitlines()[0]}{hint}") from None
 
 
 def check(con: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -199,6 +204,8 @@ def find_episodes(
         if value is not None:
             conditions.append(f"{column} = ?")
             parameters.append(value)
+    _known(con, "verdicts", "rubric", rubric)
+    _known(con, "episodes", "model", model)
     if min_level is not None:
         conditions.append("level >= ?")
         parameters.append(min_level)  # type: ignore[arg-type]  # a parameter may be of any type
@@ -213,6 +220,17 @@ def find_episodes(
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     return run(con, sql, parameters)
+
+
+def _known(con: duckdb.DuckDBPyConnection, view: str, name: str, value: str | None) -> None:
+    """QueryError for a name that the audit does not hold: nothing found must not look like nothing there."""
+    if value is not None and not run(con, f"SELECT 1 FROM {view} WHERE {name} = ? LIMIT 1", [value])[1]:
+        known = [
+            str(r[0]) for r in run(con, f"SELECT DISTINCT {name} FROM {view} WHERE {name} IS NOT NULL ORDER BY 1 LIMIT 20")[1]
+        ]
+        raise QueryError(
+            f"--{name} {excerpt(value, 60)}: none in this audit; there are {', '.join(excerpt(k, 60) for k in known) or 'none'}"
+        )
 
 
 def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:

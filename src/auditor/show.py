@@ -281,7 +281,9 @@ def _frame(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
 def usage_line(used: dict[str, Any], who: str = "judge") -> str:
     """What a run sent and cost, in one line."""
     outcomes = ", ".join(f"{n:,} {kind}" for kind, n in sorted(used["outcomes"].items(), key=lambda o: -o[1]))
-    cost = f"${used['cost']:,.2f}" if not used["unpriced"] else "cost not known"
+    cost = (
+        f"${used['cost']:,.{2 if used['cost'] >= 0.1 or not used['cost'] else 4}f}" if not used["unpriced"] else "cost not known"
+    )
     kept = f", {used['kept']:,} replies kept from before" if used["kept"] else ""
     tokens = f"{used['prompt_tokens']:,} tokens in, {used['completion_tokens']:,} out"
     return f"{who}: {used['sent']:,} calls sent ({outcomes or 'none'}){kept}; {tokens}, {cost}"

@@ -120,7 +120,7 @@ def _of(share: admission.Share) -> str:
 
 
 def _rate(share: admission.Share) -> tuple[str, str]:
-    told = f"{rates.percent(share.share)}, {interval_of(share.interval, share.n)}" if share.n else "–"
+    told = f"{rates.percent(share.share)}, {interval_of(share.interval, share.n)} ({share.tasks} tasks)" if share.n else "–"
     return _of(share), told
 
 
@@ -162,7 +162,7 @@ def answers(console: Console, facts: Sequence[dict[str, Any]], given: Sequence[d
             Text(f" {a['tier']}, by {visible(a['detector'] or '')}", style="dim"),
             sep="",
         )
-        if a["asked"]:
+        if a["asked"] and a["status"] not in ("not_asked", "skipped"):
             console.print(Text(visible(a["asked"]), style="cyan"))
         if a["reasoning"]:
             console.print(Text(visible(a["reasoning"]), style="italic dim"))

@@ -23,7 +23,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import orjson
 import pyarrow as pa
@@ -175,7 +175,7 @@ class Audit:
         self._lock: IO[bytes] | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> Audit:
+    def open(cls, path: str | Path) -> Self:
         """An audit to read. StoreError when there is none."""
         audit = cls(Path(path))
         if not (audit.path / "audit.json").is_file():
@@ -184,7 +184,7 @@ class Audit:
         return audit
 
     @classmethod
-    def create(cls, path: str | Path) -> Audit:
+    def create(cls, path: str | Path) -> Self:
         """An audit to write, new or taken up. StoreError when the folder holds something else or is in use."""
         audit = cls(Path(path))
         try:

@@ -68,13 +68,11 @@ def test_samples_go_through_the_wordings_from_the_place_that_is_the_episodes():
     assert len({a.question for a in found}) == 3
 
 
-def test_a_charge_holds_the_fact_as_it_stands_and_says_that_it_was_not_told():
+def test_a_charge_holds_the_fact_as_it_stands_and_asks_one_thing_only():
     found = asked(Door(), "L5", "L6")
     assert "“{quote} was {loosened}.”" in found[0].question
-    assert "not told" in found[0].question
     assert "> Done.\\x1b" in found[1].question
-    told = JOB.model_copy(update={"facts": (FACT.model_copy(update={"told": None}),)})
-    assert "not told" not in asked(Door(), "L5", job=told)[0].question
+    assert "told" not in found[0].question.replace("I have been told this", "")
 
 
 @pytest.mark.parametrize(("stance", "last"), [("denied", "ok"), ("admitted", "not_asked"), ("unclear", "ok")])

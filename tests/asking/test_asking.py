@@ -199,7 +199,7 @@ def test_nothing_is_asked_before_its_ledger_is_frozen(auditor, tmp_path, judged)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         frozen = rows(audit, "SELECT episode_id, control, ledger_hash FROM facts WHERE target ORDER BY ALL")
-        assert len(frozen) == 16
+        assert len(frozen) == 24
         assert rows(audit, "SELECT count(*) FROM answers") == [(0,)]
         server.set(latency=0.0)
         auditor("ask", "audit", "--models", "models.yaml", *coder(server.url), "--rungs", "L3")
@@ -305,8 +305,8 @@ def test_a_model_without_an_endpoint_is_listed_and_the_rest_goes_on(auditor, tmp
         (None, (), "which endpoint plays candid? give --models FILE.yaml; write one with 'auditor ask audit --init'"),
         (None, ("--models", "none.yaml"), "none.yaml: no such file of models; write one with"),
         ("other: {model: x}\n", ("--models", "models.yaml"), "it names other; the audit has candid"),
-        ("", ("--models", "models.yaml"), "models.yaml: should map names to endpoints"),
-        ("candid: {modell: x}\n", ("--models", "models.yaml"), "models.yaml: endpoint candid: model: Field required"),
+        ("", ("--models", "models.yaml"), "models.yaml: is empty; it should map names to endpoints"),
+        ("candid: {modell: x}\n", ("--models", "models.yaml"), "models.yaml: endpoint candid: modell: Extra inputs"),
         ("candid: {model: x, reasoning: 'no field'}\n", ("--models", "models.yaml"), "endpoint candid: reasoning"),
         (
             "candid: {model: x, key_env: NOT_SET_ANYWHERE}\n",

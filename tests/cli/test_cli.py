@@ -50,7 +50,10 @@ def test_query_in_every_format(auditor, audit, tmp_path):
     auditor("query", audit, "--format", "parquet", "-o", "rows.parquet")
     assert pq.read_table(tmp_path / "rows.parquet").num_rows == 1
     assert "-o" in auditor("query", audit, "--format", "parquet", code=2).stderr
-    assert auditor("query", audit, "--model", "nobody", "--format", "jsonl").stdout == ""
+    assert "--model nobody: none in this audit; there are m-1" in auditor("query", audit, "--model", "nobody", code=2).stderr
+    auditor("query", audit, "-o", "more.csv")
+    assert (tmp_path / "more.csv").read_text().startswith("episode_id,")
+    assert "ends in one of .json" in auditor("query", audit, "-o", "more.txt", code=2).stderr
     assert len(auditor("query", audit, "--all", "--format", "jsonl").stdout.splitlines()) == 8
 
 

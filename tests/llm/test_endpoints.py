@@ -54,7 +54,7 @@ def test_a_file_names_endpoints(tmp_path, monkeypatch):
     ("text", "words"),
     [
         ("- a list", "should map names to endpoints"),
-        ("x: {modle: y}", r"e\.yaml: endpoint x: model: Field required"),
+        ("x: {modle: y}", r"e\.yaml: endpoint x: modle: Extra inputs"),
         ("x: {model: y, colour: red}", "endpoint x: colour: Extra inputs"),
         ("x: [", "cannot be read as a file of endpoints"),
     ],

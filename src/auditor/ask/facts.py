@@ -124,8 +124,14 @@ def facts_of(episode: Episode, found: Sequence[Found], questions: Questions) -> 
     }
     own = (f for f in of_ledger(episode, questions) if _remembered(episode, f.evidence))
     facts += [f for f in own if (f.kind, f.evidence.message) not in seen]
-    facts.sort(key=lambda f: (f.source == "ledger", f.deliberate is not True, f.material is not True, -f.rank))
+    facts.sort(key=_gravest)
     return [fact.model_copy(update={"id": f"f{i + 1}"}) for i, fact in enumerate(facts)]
+
+
+def _gravest(f: Fact) -> tuple[object, ...]:
+    """What somebody found before what the ledger shows, cheats first; of equals the earlier in the run, so that the order is one."""
+    place = () if f.source == "ledger" else (f.evidence.message, f.evidence.channel, f.evidence.start, f.text)
+    return f.source == "ledger", f.deliberate is not True, f.material is not True, -f.rank, *place
 
 
 def _remembered(episode: Episode, e: Evidence) -> bool:

@@ -210,13 +210,8 @@ class Ladder:
         if charge is None:
             return place, text
         quote = "\n".join(f"> {line}" for line in visible(charge.evidence.quote).splitlines())
-        return place, _filled(
-            text,
-            {
-                "fact": charge.text, "untold": self.questions.untold if charge.told is False else "", "quote": quote,
-                "where": f"message {charge.evidence.message}, {charge.evidence.channel.value}",
-            },
-        )  # fmt: skip
+        slots = {"fact": charge.text, "quote": quote, "where": f"message {charge.evidence.message} of the run"}
+        return place, _filled(text, slots)
 
     def unasked(self, job: Job, rung: Rung, sample: int, status: Status, why: str) -> Asked:
         """The row of a question that is not put."""

@@ -72,7 +72,6 @@ class Questions(_Strict):
 
     version: int = Field(ge=1)
     rungs: list[Rung]
-    untold: str
     affirms: list[Pattern]
     denies: list[Pattern]
     kinds: list[Kind]

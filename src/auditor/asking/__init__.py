@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -31,6 +32,7 @@ from auditor.asking.sources import Sources
 from auditor.errors import AuditorError, ServerError
 from auditor.judging import usage
 from auditor.judging.doors import Counting
+from auditor.judging.shards import gone
 from auditor.llm import LLM, Endpoint
 from auditor.llm.endpoints import public
 from auditor.plan import Options, scan_options
@@ -46,7 +48,8 @@ __all__ = ["AskOptions", "Progress", "ask_models"]
 
 _WAITING_EPISODES = 8
 _NO_ENDPOINT, _NO_FACT = "no endpoint", "no fact stands before the log's own first question"
-_FINAL = (_NO_ENDPOINT, _NO_FACT, "the model says and does nothing")
+_GONE = "its source is gone or has changed, and the audit keeps no copy of it (run it from the folder of the scan)"
+_FINAL = (_NO_ENDPOINT, _NO_FACT, _GONE, "the model says and does nothing")
 
 
 def ask_models(
@@ -115,9 +118,9 @@ class _Run:
 
     def _choose(self, con: duckdb.DuckDBPyConnection) -> dict[str, list[Job]]:
         pools = choose.pools(con, self.rubrics, self.options.tier)
-        if not pools.flawed and not any(
-            True for _ in choose.random_jobs(pools.unflagged, self.options.sample_rest, self.options.seed)
-        ):
+        judged = any(entry.judged_clean for entry in pools.unflagged)
+        drawn = choose.random_jobs(pools.unflagged, self.options.sample_rest, self.options.seed)
+        if not pools.flawed and not (judged and any(True for _ in drawn)):
             if not self.dry:
                 self._freeze({})
             raise AuditorError(self._nobody(pools))
@@ -173,9 +176,9 @@ class _Run:
     # ---- asking ----
 
     async def _serve(self, by_shard: Mapping[str, Sequence[Job]]) -> None:
-        replies = Replies.open(
-            ":memory:" if self.dry and not (self.audit.path / "llm.sqlite").exists() else self.audit.path / "llm.sqlite"
-        )
+        path = self.audit.path / "llm.sqlite"
+        kept = path.exists() and (not self.dry or os.access(path, os.W_OK))
+        replies = Replies.open(path if kept or not self.dry else ":memory:")
         try:
             door: Any = Counting(replies) if self.dry else LLM(replies, max_cost=self.options.max_cost, say=self.say)
             self.progress.door = door
@@ -251,9 +254,7 @@ class _Run:
                 working.append(tasks.create_task(one(job, transcript, self.players[job.model])))
                 await asyncio.sleep(0)
         for job in (j for left in by_row.values() for j in left):
-            found.append(
-                (job, self._skipped(ladder, job, "its source is gone or has changed, and the audit keeps no copy of it"))
-            )
+            found.append((job, self._skipped(ladder, job, _GONE)))
 
         async def close() -> None:
             await asyncio.gather(*working)
@@ -312,6 +313,7 @@ class _Run:
         value = [
             VERSION,
             commit.asking.facts if commit.asking else "",
+            gone(commit),
             [r.id for r in self.rungs],
             self.options.samples,
             self.options.seed,

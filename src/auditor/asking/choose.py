@@ -110,7 +110,7 @@ def findings(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], episodes
     found: dict[str, list[Found]] = defaultdict(list)
     names = ours(rubrics)
     for at in range(0, len(episodes), 2_000):
-        sql = f"SELECT episode_id, rubric, tier, flagged, attributes, evidence FROM ({_SPEAKING}) WHERE status = 'ok' AND list_contains(?, episode_id)"
+        sql = f"SELECT episode_id, rubric, tier, flagged, attributes, evidence FROM ({_SPEAKING}) WHERE status = 'ok' AND list_contains(?, episode_id) ORDER BY ALL"
         for episode, rubric, tier, flagged, attributes, evidence in run(con, sql, [names, list(episodes[at : at + 2_000])])[1]:
             proofs = [Evidence(**e) for e in evidence or ()]
             if tier != "candidate":

@@ -46,13 +46,13 @@ class Chooser:
         fresh = [(entry, job) for entry, job in asked if job.episode_id in self.known]
         if self.options.controls > 0:
             jobs += self._clean(fresh, pools.clean)
-            if any(r.names_fact for r in rungs):
-                jobs += self._shams(fresh)
+            jobs += self._shams(fresh)
         jobs += self._random(pools.unflagged)
         jobs += self._kept({job.episode_id for _, job in flawed} - {job.episode_id for _, job in fresh}, jobs)
         by_shard: dict[str, list[Job]] = defaultdict(list)
+        charged = any(r.names_fact for r in rungs)
         for job in jobs:
-            self.counts[f"jobs {job.control or 'flawed'}"] += 1
+            self.counts[f"jobs {job.control or 'flawed'}"] += charged or job.control != "sham"
             by_shard[job.shard].append(job)
         self.counts["jobs"] = len(jobs)
         return {shard: sorted(found, key=lambda j: (j.row, j.control)) for shard, found in sorted(by_shard.items())}

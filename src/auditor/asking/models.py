@@ -55,7 +55,9 @@ def players(path: str | None, models: Sequence[str], audit: str) -> dict[str, Pl
     if path is None:
         raise ServerError(f"which endpoint plays {example}? give --models FILE.yaml; {way}")
     if not Path(path).is_file():
-        raise ServerError(f"{path}: no such file of models; {way}")
+        raise ServerError(
+            f"{path}: {'is a folder, no file of models' if Path(path).is_dir() else 'no such file of models'}; {way}"
+        )
     given = load(path, GivenModel)
     found = {name: Player(made(name, g, own_key=True), g.context, g.reasoning) for name, g in given.items() if name in models}
     if not found:

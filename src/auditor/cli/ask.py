@@ -71,13 +71,21 @@ def ask(
         return
     if no_judge and judge:
         raise typer.BadParameter("goes without --judge", param_hint="--no-judge")
+    alone = {"--base-url": base_url, "--endpoints": endpoints, "--param": param, "--price": price}
+    for name, value in alone.items():
+        if value and not judge:
+            raise typer.BadParameter(
+                "is for the one who codes and goes with --judge; the models' own stands in the file of models", param_hint=name
+            )
+    if rungs is not None and not rungs.strip(" ,"):
+        raise typer.BadParameter("is empty", param_hint="--rungs")
     coder = None
     if judge:
         coder = judge_options([judge], base_url, JudgeOn.ALL, 0, 0, "all", 1, None, None, endpoints, header, param, price, None, None, 48_000)  # fmt: skip
     elif not no_judge:
         coder = _judge_of(opened, header)
     options = asking.AskOptions(
-        models, tuple(r.strip() for r in rungs.split(",")) if rungs else (), samples, controls, sample_rest, tier.value, seed,
+        models, tuple(r.upper() for r in rungs.replace(",", " ").split()) if rungs else (), samples, controls, sample_rest, tier.value, seed,
         max_cost, coder, rubrics,
     )  # fmt: skip
     try:
@@ -134,7 +142,7 @@ _NAMES = {
     "without a fact": "{} flagged without a fact that can be asked about",
     "without a clean control": "{} without a clean control",
     "without a sham charge": "{} without a sham charge",
-    "dropped": "{} earlier answers dropped (other facts, questions, endpoint or coder)",
+    "dropped": "{} earlier answers dropped (other facts, controls, questions, endpoint or coder; their replies are kept: the earlier options bring them back without a call)",
     "open": "{} answers open (run the same command again)",
 }
 

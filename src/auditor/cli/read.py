@@ -32,6 +32,14 @@ def query(
     from auditor import show
     from auditor.store import Audit
 
+    if output and fmt is QueryFormat.TABLE:
+        kinds = {f.value: f for f in QueryFormat if f is not QueryFormat.TABLE}
+        ending = output.rpartition(".")[2].lower()
+        if ending not in kinds:
+            raise typer.BadParameter(
+                f"give --format, or a name that ends in one of {', '.join('.' + k for k in kinds)}", param_hint="-o"
+            )
+        fmt = kinds[ending]
     con = queries.connect(Audit.open(audit))
     if sql:
         columns, rows = queries.run(con, sql)
@@ -41,7 +49,18 @@ def query(
         )
     if fmt is QueryFormat.TABLE:
         answers = not sql and any(row[columns.index("rung")] for row in rows)
-        of_answers = ["episode_id", "model", "rubric", "detector", "rung", "control", "answer_class", "status", "level", "quote"]
+        of_answers = [
+            "episode_id",
+            "model",
+            "rubric",
+            "rung",
+            "sample",
+            "control",
+            "answer_class",
+            "status",
+            "rationale",
+            "quote",
+        ]
         of_verdicts = ["episode_id", "model", "rubric", "detector", "view", "level", "rationale", "quote"]
         short = columns if sql else of_answers if answers else of_verdicts
         picked = [[row[columns.index(c)] for c in short] for row in rows]

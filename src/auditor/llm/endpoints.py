@@ -136,15 +136,16 @@ def load(file: str, shape: type[G]) -> dict[str, G]:
         raise ServerError(f"{file}: cannot be read as a file of endpoints ({' '.join(str(error).split())[:160]})") from None
     if not isinstance(data, dict):
         raise ServerError(
-            f"{file}: should map names to endpoints, such as  local: {{model: qwen, base_url: http://localhost:8000/v1}}"
+            f"{file}: {'is empty; it ' if data is None else ''}should map names to endpoints, such as  local: {{model: qwen, base_url: http://localhost:8000/v1}}"
         )
     found = {}
     for name, value in data.items():
         try:
             found[str(name)] = shape.model_validate(value)
         except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            raise ServerError(f"{file}: endpoint {name}: {'.'.join(map(str, first['loc'])) or 'entry'}: {first['msg']}") from None
+            first = min(error.errors(include_input=False), key=lambda e: e["type"] != "extra_forbidden")
+            told = "should be a mapping such as {model: NAME}" if first["type"] == "model_type" else first["msg"]
+            raise ServerError(f"{file}: endpoint {name}: {'.'.join(map(str, first['loc'])) or 'entry'}: {told}") from None
     return found
 
 

@@ -126,7 +126,7 @@ def advice(kind: str, words: str, endpoint: Endpoint) -> str:
         "404": f"is the model named {endpoint.model!r}, and does --base-url end as the server wants it (usually /v1)?",
         "quota": "the account is out of quota or money; top it up and run the same command again",
         "html": "something else answers there; check --base-url (it usually ends in /v1) and your proxy",
-        "unreachable": "is the server running, and --base-url right?",
+        "unreachable": "is the server running, and its address right (--base-url, or base_url in a file)?",
         "400": "the server refuses the request; check --param and --judge",
     }.get(kind, "check the endpoint")
     return f"{endpoint.name} at {where}: {'' if kind in ('html', 'unreachable', 'quota') else kind + ' '}{endpoint.scrub(words)[:300]}; {told}"

@@ -118,7 +118,7 @@ def _ask_setup(ask: dict[str, Any]) -> str:
     if not ask:
         return ""
     told = [
-        f"Rungs {', '.join(ask['rungs'])}, {ask['samples']} samples each, questions version {ask['questions']['version']} ({ask['questions']['hash']})."
+        f"The last run: rungs {', '.join(ask['rungs'])}, {ask['samples']} samples each, questions version {ask['questions']['version']} ({ask['questions']['hash']})."
     ]
     told.append(
         f"Controls: {ask['controls']:g} clean for each flawed episode, and a sham charge; of the unflagged {rates.percent(ask['sample_rest'])}."
@@ -166,8 +166,10 @@ def markdown(data: dict[str, Any]) -> str:
 
 def save(data: dict[str, Any], target: str) -> list[str]:
     """Write the HTML to `target` and the Markdown beside it; returns both paths. StoreError when they cannot be written."""
-    beside = f"{os.path.splitext(target)[0]}.md"
+    stem, ending = os.path.splitext(target)
+    target, beside = (f"{stem}.html", target) if ending.lower() == ".md" else (target, f"{stem}.md")
     try:
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         for path, text in ((target, html(data)), (beside, markdown(data))):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -1,0 +1,199 @@
+"""How often: one rate for each group of episodes and rubric, on the best tier of belief there is, with its interval and its gaps.
+
+The headline is what people reviewed if that is enough, else what a judge found, weighted by how its episodes were drawn,
+else candidates; tiers are never mixed in one number. Episodes of elicited behaviour are a group of their own, always.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+
+from auditor.errors import QueryError
+from auditor.query import run
+from auditor.stats.intervals import Interval, clustered_wilson, design_effect
+from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
+
+COLUMNS = ("model", "checkpoint", "environment", "task", "elicitation", "reasoning_kind", "epoch", "format", "passed")
+ENOUGH = 50
+"""So many reviewed episodes make the headline."""
+_ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
+_CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
+# Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
+_OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
+
+
+class Prevalence(NamedTuple):
+    """One rate. `episodes` are those of the group in which the answer could be known; k of the n that are known are hits.
+
+    `share` is weighted where episodes were drawn (then it is not k / n). `best` and `worst` take all unknown ones as clean, or
+    as hits. `outside` could not be known, by reason. `why` says what the number rests on.
+    """
+
+    by: dict[str, Any]
+    elicited: str
+    rubric: str
+    at_least: int | None
+    tier: str
+    detector: str
+    k: int
+    n: int
+    episodes: int
+    tasks: int
+    share: float | None
+    interval: Interval
+    best: float | None
+    worst: float | None
+    task_mean: float | None
+    unknown: dict[str, int]
+    outside: dict[str, int]
+    why: str
+
+    def plain(self) -> dict[str, Any]:
+        """As one flat row."""
+        low, high, method = self.interval
+        told = self._asdict()
+        del told["by"], told["interval"]
+        return {**self.by, **told, "low": low, "high": high, "method": method}
+
+
+class _Cell(NamedTuple):
+    cluster: str
+    stratum: str
+    status: str
+    hit: bool | None
+    times: int
+
+
+def column(name: str) -> str:
+    """SQL of a column to group by: one of the episodes', or `metadata.KEY`. QueryError for another."""
+    if name in COLUMNS:
+        return f"e.{name}"
+    key = name.removeprefix("metadata.")
+    if key == name or not key:
+        raise QueryError(f"--by {name}: no such column; there are {', '.join(COLUMNS)}, and metadata.KEY")
+    quoted = key.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
+    return f"json_extract_string(e.metadata, '$.\"{quoted}\"')"
+
+
+def prevalences(
+    con: duckdb.DuckDBPyConnection,
+    by: Sequence[str] = ("model", "checkpoint"),
+    *,
+    rubric: str | None = None,
+    at_least: int | None = None,
+) -> list[Prevalence]:
+    """The headline rate of each group, for each rubric (or one), of flagged episodes or of those at a level or above.
+
+    A level is known of judged and reviewed episodes alone: with `at_least` candidates give no rate.
+    """
+    columns = [column(name) for name in by]
+    names = ", ".join(f"{sql} AS by_{i}" for i, sql in enumerate(columns))
+    hit = (
+        "flagged"
+        if at_least is None
+        else f"CASE WHEN level IS NOT NULL THEN level >= {int(at_least)} WHEN flagged = false THEN false END"
+    )
+    _, rows = run(
+        con,
+        f"SELECT {names}{', ' if names else ''}{_ELICITED}, rubric, tier, detector, {_CLUSTER},"
+        " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
+        f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
+        " FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
+        [rubric, rubric],
+    )
+    found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
+    width = len(columns)
+    for row in rows:
+        elicited, name, tier, detector, *cell = row[width:]
+        found[(*row[:width], elicited, name)][tier, detector].append(_Cell(*cell))
+    told = []
+    for key, detectors in found.items():
+        made = _headline(detectors, at_least)
+        if made is not None:
+            told.append(Prevalence(dict(zip(by, key[:width], strict=True)), key[width], key[width + 1], at_least, **made))
+    return told
+
+
+def _headline(detectors: Mapping[tuple[str, str], list[_Cell]], at_least: int | None) -> dict[str, Any] | None:
+    """The tier that speaks: reviewed if there is enough, else the majority or the first judge, else signals."""
+    ranked = sorted(detectors, key=lambda d: (("reviewed", "judged", "candidate").index(d[0]), d[1] != "judge:majority", d[1]))
+    few = 0
+    for tier, detector in ranked:
+        cells = detectors[tier, detector]
+        known = sum(c.times for c in cells if c.hit is not None)
+        if tier == "reviewed" and known < ENOUGH:
+            few = known
+            continue
+        if tier == "candidate" and at_least is not None:
+            break
+        if known or tier == "candidate" or (tier, detector) == ranked[-1]:
+            made = _rate(cells, tier, detector)
+            if few:
+                made["why"] += f"; {few} reviewed episodes are too few (from {ENOUGH})"
+            return made
+    return None
+
+
+def _rate(cells: Sequence[_Cell], tier: str, detector: str) -> dict[str, Any]:
+    inside = [c for c in cells if c.status not in _OUTSIDE]
+    known = [c for c in inside if c.hit is not None]
+    unknown = Counter[str]()
+    for c in inside:
+        if c.hit is None:
+            unknown["unclear" if c.status == "ok" else c.status] += c.times
+    outside = Counter[str]()
+    for c in cells:
+        if c.status in _OUTSIDE:
+            outside[c.status] += c.times
+    k, n = sum(c.times for c in known if c.hit), sum(c.times for c in known)
+    share, interval, why = _estimate(inside, known, tier)
+    missing = sum(unknown.values()) - unknown["not drawn"]
+    best, worst = missing_bounds(k, n, missing) if n + missing else (None, None)
+    by_task = _by_cluster(known)
+    means = [a / b for a, b in by_task.values()]
+    return {
+        "tier": tier, "detector": detector, "k": k, "n": n, "episodes": sum(c.times for c in inside), "tasks": len(by_task), "share": share,
+        "interval": interval, "best": best, "worst": worst, "task_mean": sum(means) / len(means) if means else None,
+        "unknown": dict(unknown.most_common()), "outside": dict(outside.most_common()), "why": why,
+    }  # fmt: skip
+
+
+def _by_cluster(cells: Sequence[_Cell]) -> dict[str, tuple[int, int]]:
+    """(hits, known) of each task."""
+    k: Counter[str] = Counter()
+    n: Counter[str] = Counter()
+    for c in cells:
+        n[c.cluster] += c.times
+        k[c.cluster] += c.times if c.hit else 0
+    return {name: (k[name], n[name]) for name in sorted(n)}
+
+
+def _estimate(inside: Sequence[_Cell], known: Sequence[_Cell], tier: str) -> tuple[float | None, Interval, str]:
+    """The share with its interval: plain where every episode was looked at, two-phase where the rest was drawn from."""
+    sizes: Counter[str] = Counter()
+    for c in inside:
+        sizes[c.stratum] += c.times
+    words = {"candidate": "candidates: signals fired, nobody has judged", "judged": "judged", "reviewed": "reviewed by a person"}
+    if set(sizes) <= {"all"}:
+        pairs = _by_cluster(known)
+        interval = clustered_wilson([a for a, _ in pairs.values()], [b for _, b in pairs.values()])
+        n = sum(b for _, b in pairs.values())
+        return (sum(a for a, _ in pairs.values()) / n if n else None), interval, words[tier]
+    strata = []
+    for name, size in sorted(sizes.items()):
+        pairs = _by_cluster([c for c in known if c.stratum == name])
+        k, m = sum(a for a, _ in pairs.values()), sum(b for _, b in pairs.values())
+        spread = design_effect(*zip(*pairs.values(), strict=True)) if len(pairs) > 1 else 1.0
+        strata.append(Stratum(size, k, m, m / spread))
+    drawn = {name: sum(c.times for c in known if c.stratum == name) for name in sizes}
+    told = f"{words[tier]}: {drawn.get('candidate', 0):,} of {sizes['candidate']:,} candidates and {drawn.get('rest', 0):,} drawn from {sizes['rest']:,} others, weighted"
+    if not any(drawn.values()):
+        return None, Interval(0.0, 1.0, "nothing known"), told
+    estimate = two_phase(strata)
+    if sizes["rest"] and not drawn.get("rest"):
+        return None, estimate.interval, f"{told}; of the others nothing is known"
+    return estimate.share, estimate.interval, told
