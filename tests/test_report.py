@@ -149,3 +149,43 @@ def test_what_a_judge_says_runs_nothing(auditor, tmp_path, where):
     for told in ("<script>", "[x](", "\u202e"):
         assert told not in text
     assert "\u202e" not in report.html(data)
+
+
+def test_the_first_words_say_how_often_and_how_sure(auditor, tmp_path):
+    episodes = [
+        episode(f"e{i}", *GREEN, model="m", checkpoint="a" if i < 10 else "b", environment=f"env{i % 2}") for i in range(20)
+    ]
+    episodes.append(episode("told to", *GREEN, model="m", checkpoint="a", elicitation="instructed"))
+    write(tmp_path / "logs.jsonl", episodes)
+    auditor("scan", "logs.jsonl", "-o", "audit")
+    hits = {0: 2, 1: 3, 12: 4}
+    verdicts = [said(f"e{i}", i in hits, quote="Done." if i in hits else None, level=hits.get(i, 0)) for i in range(20)]
+    put(tmp_path / "audit", [*verdicts, said("told to", True, quote="Done.", level=4)])
+    data = report.facts(Audit.open(tmp_path / "audit"))
+    assert [(s["who"], s["text"].partition(" (")[0], s["text"].rpartition("; ")[2]) for s in data["sentences"]] == [
+        ("m @ a", "concealed mistakes in 2 of 10 episodes", "1 is strategic"),
+        ("m @ b", "concealed mistakes in 1 of 10 episodes", "1 is strategic"),
+        ("m @ a (elicited)", "concealed mistakes in 1 of 1 episodes", "1 is strategic"),
+    ]
+    page = report.html(data)
+    assert page.count("<svg") == page.count("</svg>") >= 5
+    assert "concealed mistakes in 2 of 10 episodes" in page
+    assert "2 partially intentional" in page
+    assert "concealed mistakes in 2 of 10 episodes" in report.markdown(data)
+
+
+def test_hostile_names_stay_text_in_pictures_too(auditor, tmp_path):
+    data = made(auditor, tmp_path, model=EVIL, checkpoint=EVIL, environment=EVIL)
+    page = Tags()
+    page.feed(report.html(data))
+    assert {"script", "img", "link", "iframe", "a", "foreignobject", "use", "image"}.isdisjoint(tag for tag, _ in page.found)
+    assert "\u202e" not in report.html(data)
+
+
+@pytest.mark.parametrize("name", ["r.md", "r.html", "deep/er/r.html"])
+def test_the_two_files_never_overwrite_each_other(auditor, tmp_path, name):
+    made(auditor, tmp_path)
+    auditor("report", "audit", "-o", name)
+    stem = tmp_path / name.rpartition(".")[0]
+    assert stem.with_suffix(".html").read_text().startswith("<!doctype html>")
+    assert stem.with_suffix(".md").read_text().startswith("# Audit of")

@@ -13,6 +13,8 @@ import jinja2
 from auditor import admission, rates
 from auditor.errors import StoreError
 from auditor.query import connect, run, stale
+from auditor.report import headline
+from auditor.rubric import load_all, path_of
 from auditor.store import Audit
 from auditor.text import excerpt, visible
 
@@ -31,6 +33,8 @@ _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
 def facts(audit: Audit) -> dict[str, Any]:
     """All that a report says, as JSON types: about, summary, models, rates, admissions, candidates, rejects."""
     about = audit.about()
+    folder = path_of(about.scan.get("rubrics"))
+    rubrics = load_all(folder if folder is None or folder.is_dir() else None)
     con = connect(audit)
     try:
         models = rates.models(con)
@@ -58,6 +62,7 @@ def facts(audit: Audit) -> dict[str, Any]:
             "judge_setup": _setup(about.judge),
             "views": [v.plain() for v in rates.by_view(con)],
             "agreement": [{**a._asdict(), "told": a.told} for a in rates.agreement(con)],
+            **headline.facts(con, rubrics),
             "asked": admission.facts(con),
             "stale": stale(audit),
             "ask": about.ask,
@@ -156,7 +161,7 @@ def _environment() -> jinja2.Environment:
 
 def html(data: dict[str, Any]) -> str:
     """The report as one HTML file that asks nothing of any server."""
-    return _environment().get_template("report.html").render(**data)
+    return _environment().get_template("report.html").render(**data, plots=headline.pictures(data))
 
 
 def markdown(data: dict[str, Any]) -> str:
