@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from auditor.errors import MissingExtra
+
 
 def nominal_alpha(ratings: Sequence[Sequence[bool | None]]) -> float | None:
     """Krippendorff's alpha over nominal ratings: one sequence a rater, one place an episode, None where it did not rate.
@@ -33,7 +35,10 @@ def cohen_kappa(a: Sequence[bool | None], b: Sequence[bool | None]) -> float | N
     alone for rare events: at a few percent it is low even when nearly all is alike (`pabak` beside it). ValueError for unequal
     lengths.
     """
-    from sklearn.metrics import cohen_kappa_score
+    try:
+        from sklearn.metrics import cohen_kappa_score
+    except ImportError:
+        raise MissingExtra("Cohen's kappa", "stats") from None
 
     pairs = _both(a, b)
     if len({value for pair in pairs for value in pair}) < 2:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
+from auditor.errors import MissingExtra
 from auditor.stats.intervals import Interval, check_counts
 
 
@@ -144,7 +145,11 @@ def prediction_powered(
     or predictions outside [0, 1].
     """
     import numpy as np
-    from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+
+    try:
+        from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+    except ImportError:
+        raise MissingExtra("prediction-powered inference", "stats") from None
 
     y, f, rest = (np.asarray(column, dtype=float) for column in (labels, predicted_of_labelled, predicted_of_rest))
     if len(y) != len(f) or len(y) < 2 or not len(rest):
