@@ -329,7 +329,7 @@ class _Run:
         o, counts = self.options, self.progress.counts
         told: dict[str, Any] = {
             "rungs": [r.id for r in self.rungs], "samples": o.samples, "controls": o.controls, "sample_rest": o.sample_rest, "tier": o.tier,
-            "seed": o.seed, "titles": {r.id: r.title for r in self.rungs}, "questions": {"version": self.questions.version, "hash": self.questions.hash},
+            "seed": o.seed, "titles": {r.id: r.title for r in self.questions.rungs}, "questions": {"version": self.questions.version, "hash": self.questions.hash},
             "models": {n: {"model": p.endpoint.model, "base_url": public(p.endpoint.base_url)} for n, p in sorted(self.players.items())},
             "coder": self.judge.name if self.judge else "signals", "counts": {k: n for k, n in counts.items() if n and k != "over"},
         }  # fmt: skip
