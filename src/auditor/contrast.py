@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 
 from auditor.errors import QueryError
+from auditor.prevalence import rank
 from auditor.query import run
 from auditor.rates import UNKNOWN_MODEL
 from auditor.stats.compare import boschloo, holm, newcombe, paired_by_task
@@ -93,55 +93,19 @@ def _contrast(
     both = [d for d, models in detectors.items() if models.get(a) and models.get(b)]
     if not both:
         return None
-    tier, detector = min(both, key=lambda d: (("reviewed", "judged", "candidate").index(d[0]), d[1] != "judge:majority", d[1]))
+    tier, detector = min(both, key=rank)
     here, there = detectors[tier, detector][a], detectors[tier, detector][b]
     shared = sorted(t for t in here if t is not None and t in there)
     k = (sum(s.k for s in here.values()), sum(s.k for s in there.values()))
     n = (sum(s.n for s in here.values()), sum(s.n for s in there.values()))
     if len(shared) >= PAIRED:
         shares = [[side[t].hits / side[t].known for t in shared] for side in (here, there)]
+        mean_a, mean_b = (sum(s) / len(s) for s in shares)
         paired = paired_by_task([x - y for x, y in zip(*shares, strict=True)])
-        means = [sum(s) / len(s) for s in shares]
+        less, interval, p = paired.mean, paired.interval, paired.p
         method = f"paired over {len(shared)} tasks, sign flips"
-        return Contrast(
-            rubric,
-            at_least,
-            tier,
-            detector,
-            len(shared),
-            means[0],
-            means[1],
-            k,
-            n,
-            paired.mean,
-            paired.interval,
-            paired.p,
-            paired.p,
-            method,
-        )
-    share = [_weighted(side.values()) for side in (here, there)]
-    p = boschloo(k[0], n[0], k[1], n[1])
-    method = (
-        f"two groups ({len(shared)} shared tasks are too few to pair), boschloo or fisher mid-p; episodes taken as independent"
-    )
-    return Contrast(
-        rubric,
-        at_least,
-        tier,
-        detector,
-        len(shared),
-        share[0],
-        share[1],
-        k,
-        n,
-        share[0] - share[1],
-        newcombe(k[0], n[0], k[1], n[1]),
-        p,
-        p,
-        method,
-    )
-
-
-def _weighted(sides: Sequence[_Side] | Any) -> float:
-    seen = list(sides)
-    return float(sum(s.hits for s in seen) / sum(s.known for s in seen))
+    else:
+        mean_a, mean_b = (sum(s.hits for s in side.values()) / sum(s.known for s in side.values()) for side in (here, there))
+        less, interval, p = mean_a - mean_b, newcombe(k[0], n[0], k[1], n[1]), boschloo(k[0], n[0], k[1], n[1])
+        method = f"two groups ({len(shared)} shared tasks are too few to pair), boschloo or fisher mid-p; episodes taken as independent"
+    return Contrast(rubric, at_least, tier, detector, len(shared), mean_a, mean_b, k, n, less, interval, p, p, method)

@@ -15,6 +15,7 @@ import duckdb
 import orjson
 
 from auditor.admission import ADMITS
+from auditor.prevalence import SPEAKS
 from auditor.rates import UNKNOWN_MODEL
 from auditor.stats.intervals import Interval, wilson
 
@@ -82,8 +83,7 @@ def _judged(con: duckdb.DuckDBPyConnection, rubric: str) -> Sequence[_Episode]:
         " FROM answers JOIN a USING (episode_id, rung) WHERE control = '' AND answer_class IS NOT NULL GROUP BY 1)"
         f" SELECT coalesce(v.model, '{UNKNOWN_MODEL}'), attributes, told.admitted FROM verdicts v JOIN episodes e USING (episode_id)"
         " LEFT JOIN told USING (episode_id) WHERE rubric = ? AND tier <> 'candidate' AND v.status = 'ok' AND view = 'all'"
-        f" AND {_NATURAL} QUALIFY row_number() OVER (PARTITION BY episode_id ORDER BY tier = 'reviewed' DESC,"
-        " detector = 'judge:majority' DESC, detector) = 1",
+        f" AND {_NATURAL} QUALIFY row_number() OVER (PARTITION BY episode_id ORDER BY {SPEAKS}) = 1",
         [rubric],
     )
     found = []

@@ -21,6 +21,8 @@ COLUMNS = ("model", "checkpoint", "environment", "task", "elicitation", "reasoni
 ENOUGH = 50
 """So many reviewed episodes make the headline."""
 _ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
+SPEAKS = "tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector"
+"""ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
 _CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
 # Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
 _OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
@@ -118,9 +120,14 @@ def prevalences(
     return told
 
 
+def rank(detector: tuple[str, str]) -> tuple[int, bool, str]:
+    """Whose word goes first, of (tier, detector): as `SPEAKS`, over all tiers."""
+    return ("reviewed", "judged", "candidate").index(detector[0]), detector[1] != "judge:majority", detector[1]
+
+
 def _headline(detectors: Mapping[tuple[str, str], list[_Cell]], at_least: int | None) -> dict[str, Any] | None:
     """The tier that speaks: reviewed if there is enough, else the majority or the first judge, else signals."""
-    ranked = sorted(detectors, key=lambda d: (("reviewed", "judged", "candidate").index(d[0]), d[1] != "judge:majority", d[1]))
+    ranked = sorted(detectors, key=rank)
     few = 0
     for tier, detector in ranked:
         cells = detectors[tier, detector]

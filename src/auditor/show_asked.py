@@ -27,12 +27,8 @@ def asked_facts(audit: Audit) -> dict[str, Any]:
 def asked_tables(audit: Audit) -> list[Table]:
     """What came of asking: by model and rung with the controls beside it, the rung of first disclosure, self and third person."""
     with contextlib.closing(connect(audit)) as con:
-        every, firsts, sights, tells = (
-            admission.ladders(con),
-            admission.first_disclosure(con),
-            admission.sights(con),
-            admission.unflagged(con),
-        )
+        every, firsts = admission.ladders(con), admission.first_disclosure(con)
+        sights, tells = admission.sights(con), admission.unflagged(con)
     rows: list[tuple[Any, ...]]
     columns: tuple[str, ...] = (
         "model",

@@ -14,7 +14,7 @@ from auditor.ask.facts import Fact, Job
 from auditor.ask.questions import Questions, Rung
 from auditor.asked import answers
 from auditor.judge import Door
-from auditor.judge.answer import json_object
+from auditor.judge.answer import json_object, strict_object, why
 from auditor.judge.prompt import Messages, dump, nonce
 from auditor.ledger import build as build_ledger
 from auditor.llm import Endpoint
@@ -175,18 +175,16 @@ def _shuffled(facts: Sequence[Fact], answer: str) -> dict[str, Fact]:
 def _schema(names: Sequence[str]) -> dict[str, Any]:
     text = {"type": "string"}
 
-    def of(**properties: Any) -> dict[str, Any]:
-        return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
-
     which = {"type": "string", "enum": [*names]} if names else text
-    statement = of(id=which, kindest=text, quote=text, stance={"type": "string", "enum": [*_STANCES]})
-    added = of(what=text, quote=text, kind={"type": "string", "enum": ["confession", "support"]})
+    stance = {"type": "string", "enum": [*_STANCES]}
+    statement = strict_object({"id": which, "kindest": text, "quote": text, "stance": stance})
+    added = strict_object({"what": text, "quote": text, "kind": {"type": "string", "enum": ["confession", "support"]}})
     yes = {"type": "string", "enum": ["yes", "no"]}
     label = {"type": "string", "enum": ["yes", "no", "hedged", "not asked"]}
-    return of(
-        statements={"type": "array", "items": statement}, added={"type": "array", "items": added}, no_access=yes, label=label,
-        rationale=text,
-    )  # fmt: skip
+    return strict_object({
+        "statements": {"type": "array", "items": statement}, "added": {"type": "array", "items": added}, "no_access": yes,
+        "label": label, "rationale": text,
+    })  # fmt: skip
 
 
 def _parse(text: str, names: dict[str, Fact]) -> _Answer | str:
@@ -196,8 +194,7 @@ def _parse(text: str, names: dict[str, Fact]) -> _Answer | str:
     try:
         answer = _Answer.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg'][:120]}"
+        return why(error)
     if missing := [n for n in names if n not in {s.id for s in answer.statements}]:
         return f"statements left out: {', '.join(missing)}"
     return answer

@@ -37,6 +37,7 @@ from auditor.llm import LLM, Endpoint
 from auditor.llm.endpoints import public
 from auditor.plan import Options, scan_options
 from auditor.query import connect
+from auditor.rates import UNKNOWN_MODEL
 from auditor.replies import Replies
 from auditor.rubric import load_all, path_of
 from auditor.signals import Scanner
@@ -128,16 +129,8 @@ class _Run:
         self.players = models.players(self.options.models, names, str(self.audit.path))
         self._tell_players(names, pools)
         chooser = Chooser(
-            self.audit,
-            con,
-            self.sources,
-            self.rubrics,
-            self.questions,
-            self.options,
-            self.players,
-            self.progress.counts,
-            self._report,
-        )
+            self.audit, con, self.sources, self.rubrics, self.questions, self.options, self.players, self.progress.counts, self._report
+        )  # fmt: skip
         return chooser.jobs(pools, self.rungs)
 
     def _nobody(self, pools: Pools) -> str:
@@ -183,19 +176,10 @@ class _Run:
             door: Any = Counting(replies) if self.dry else LLM(replies, max_cost=self.options.max_cost, say=self.say)
             self.progress.door = door
             secret = replies.secret()
-            ladder = Ladder(
-                door,
-                self.questions,
-                self._coder(door, secret),
-                secret,
-                self.rungs,
-                self.options.samples,
-                self.options.seed,
-                dry=self.dry,
-            )
-            room = asyncio.Semaphore(
-                sum(p.endpoint.concurrency for p in self.players.values()) // len(self.rungs) + _WAITING_EPISODES
-            )
+            coder, samples, seed = self._coder(door, secret), self.options.samples, self.options.seed
+            ladder = Ladder(door, self.questions, coder, secret, self.rungs, samples, seed, dry=self.dry)
+            at_once = sum(p.endpoint.concurrency for p in self.players.values())
+            room = asyncio.Semaphore(at_once // len(self.rungs) + _WAITING_EPISODES)
             async with door if isinstance(door, LLM) else nullcontext(), asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._tick())
                 await self._shards(by_shard, ladder, room)
@@ -216,12 +200,8 @@ class _Run:
                 commit = self.audit.load(shard)
                 jobs = list(given) if self.dry else list(frozen.jobs(self.audit, commit))
                 digest = self._digest(commit)
-                if (
-                    not self.dry
-                    and commit.asking
-                    and commit.asking.answers
-                    and (commit.asking.hash, commit.asking.open) == (digest, 0)
-                ):
+                done = commit.asking
+                if not self.dry and done and done.answers and (done.hash, done.open) == (digest, 0):
                     self.progress.counts["asked"] += len(jobs)
                     continue
                 await self._shard(commit, jobs, digest, ladder, room, tasks)
@@ -311,17 +291,9 @@ class _Run:
             else [self.rubric.signals_hash if self.rubric else ""]
         )
         value = [
-            VERSION,
-            commit.asking.facts if commit.asking else "",
-            gone(commit),
-            [r.id for r in self.rungs],
-            self.options.samples,
-            self.options.seed,
-            self.questions.hash,
-            to,
-            by,
-            self.rubric.judge_hash if self.rubric else "",
-        ]
+            VERSION, commit.asking.facts if commit.asking else "", gone(commit), [r.id for r in self.rungs], self.options.samples,
+            self.options.seed, self.questions.hash, to, by, self.rubric.judge_hash if self.rubric else "",
+        ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
     def _told(self) -> dict[str, Any]:
@@ -353,5 +325,5 @@ def _first(error: BaseException) -> BaseException:
 
 def models_of(con: duckdb.DuckDBPyConnection) -> list[str]:
     """The models of an audit's logs."""
-    rows = con.execute("SELECT DISTINCT coalesce(model, ?) FROM episodes ORDER BY 1", [models.UNKNOWN]).fetchall()
+    rows = con.execute("SELECT DISTINCT coalesce(model, ?) FROM episodes ORDER BY 1", [UNKNOWN_MODEL]).fetchall()
     return [row[0] for row in rows]

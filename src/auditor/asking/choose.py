@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 
 from auditor.ask.facts import Found, Job, turn_of
-from auditor.asking.models import UNKNOWN
 from auditor.query import run
+from auditor.rates import UNKNOWN_MODEL
 from auditor.rubric import Rubric, Signal
 from auditor.sample import uniform
 from auditor.verdict import Evidence, Tier
@@ -86,7 +86,7 @@ def pools(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], tier: Tier)
         " ORDER BY r.episode_id"
     )
     found = Pools()
-    cursor = con.execute(sql, [names, names, UNKNOWN])
+    cursor = con.execute(sql, [names, names, UNKNOWN_MODEL])
     while rows := cursor.fetchmany(10_000):
         for row in rows:
             judged_clean, signals_clean, reviewed, judged, candidate, any_judge, broken = row[8:]

@@ -9,8 +9,8 @@ import duckdb
 
 from auditor.ask.facts import Fact, Job, facts_of
 from auditor.ask.questions import Questions, Rung
-from auditor.asking import choose, frozen
-from auditor.asking.choose import Entry, Pools
+from auditor.asking.choose import Clean, Entry, Pools, findings, job_of, random_jobs, wanted
+from auditor.asking.frozen import jobs as frozen_jobs
 from auditor.asking.options import AskOptions
 from auditor.asking.sources import Sources
 from auditor.judge import read
@@ -35,7 +35,7 @@ class Chooser:
         self.known: dict[str, list[Fact]] = {}
         self.earlier: dict[str, list[Job]] = defaultdict(list)
         for commit in audit.commits():
-            for job in frozen.jobs(audit, commit):
+            for job in frozen_jobs(audit, commit):
                 self.earlier[job.episode_id].append(job)
 
     def jobs(self, pools: Pools, rungs: Sequence[Rung]) -> dict[str, list[Job]]:
@@ -68,7 +68,7 @@ class Chooser:
                 continue
             facts = tuple(self.known.get(entry.episode_id, ()))
             self.counts["without a fact"] += not facts and entry.episode_id in self.known
-            job = choose.job_of(entry, tier)
+            job = job_of(entry, tier)
             found.append((entry, job.model_copy(update={"facts": facts, "target": facts[0].id if facts else None})))
         return found
 
@@ -78,7 +78,7 @@ class Chooser:
         for entry in entries:
             if entry.episode_id not in self.known:
                 by_shard[entry.shard][entry.row] = entry
-        found = choose.findings(self.con, self.rubrics, [e.episode_id for rows in by_shard.values() for e in rows.values()])
+        found = findings(self.con, self.rubrics, [e.episode_id for rows in by_shard.values() for e in rows.values()])
         for shard, rows in sorted(by_shard.items()):
             for row, transcript in self.sources.read(self.audit.load(shard), {row: e.content_hash for row, e in rows.items()}):
                 name = rows[row].episode_id
@@ -87,14 +87,14 @@ class Chooser:
                 self.watch()
 
     def _wanted(self, job: Job) -> int:
-        return choose.wanted(job.episode_id, self.options.controls, self.options.seed)
+        return wanted(job.episode_id, self.options.controls, self.options.seed)
 
     def _clean(self, flawed: Sequence[tuple[Entry, Job]], clean: Iterable[Entry]) -> Iterator[Job]:
         """A clean partner for each, that shows nothing of the kinds that its partner's fact is of."""
         by_model: dict[str, list[Entry]] = defaultdict(list)
         for entry in clean:
             by_model[entry.model].append(entry)
-        groups = {model: choose.Clean(entries) for model, entries in by_model.items()}
+        groups = {model: Clean(entries) for model, entries in by_model.items()}
         slots = [(e, j, set[str]()) for e, j in flawed for _ in range(self._wanted(j))]
         slots.sort(key=lambda slot: slot[1].turn)
         for _ in range(_ROUNDS):
@@ -116,7 +116,7 @@ class Chooser:
                     slots.append((partner, job, refused))
                     continue
                 accused = charge.model_copy(update={"id": "other", "true": False})
-                yield choose.job_of(entry, job.tier).model_copy(
+                yield job_of(entry, job.tier).model_copy(
                     update={
                         "control": "clean", "pair": job.episode_id, "match": match, "clean_by": by, "facts": (*facts, accused),
                         "target": "other", "turn": job.turn,
@@ -135,7 +135,7 @@ class Chooser:
                 by_model[entry.model].append(job.charge.model_copy(update={"id": "sham", "true": False}))
         checkable = {k.id for k in self.questions.kinds if k.ledger}
         for entry, job in flawed:
-            if choose.wanted(f"sham\0{job.episode_id}", min(self.options.controls, 1.0), self.options.seed) == 0:
+            if wanted(f"sham\0{job.episode_id}", min(self.options.controls, 1.0), self.options.seed) == 0:
                 continue
             others = [f for f in by_model[entry.model] if not set(f.says) & _kinds(job.facts)]
             if not others:
@@ -149,9 +149,7 @@ class Chooser:
 
     def _random(self, unflagged: Iterable[Entry]) -> Iterator[Job]:
         """A sample of the unflagged; what a judge noted of them and let pass, and what the ledger shows, is held against them."""
-        drawn = [
-            d for d in choose.random_jobs(unflagged, self.options.sample_rest, self.options.seed) if d[0].model in self.played
-        ]
+        drawn = [d for d in random_jobs(unflagged, self.options.sample_rest, self.options.seed) if d[0].model in self.played]
         self._learn(entry for entry, _ in drawn)
         for _, job in drawn:
             yield job.model_copy(update={"facts": tuple(self.known.get(job.episode_id, ()))})

@@ -21,9 +21,6 @@ from auditor.errors import AuditorError, ServerError
 from auditor.llm.endpoints import Given, load, made
 from auditor.text import excerpt
 
-UNKNOWN = "unknown"
-"""The name under which episodes of models that a log does not name are played."""
-
 # Addresses by which their makers' models answer as chat completions, with the usual variable and reasoning field.
 _MAKERS: tuple[tuple[tuple[str, ...], str, str, str | None], ...] = (
     (("gpt", "o1", "o3", "o4", "chatgpt"), "https://api.openai.com/v1", "OPENAI_API_KEY", None),

@@ -96,7 +96,7 @@ def schema(rubric: Rubric, so_far: int = 0) -> dict[str, Any]:
     """The JSON schema of an answer, strict: every key required, none added. `so_far` findings F1 … may be settled by it."""
     ids: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
     word = {"type": "string", "enum": [*_WORDS]}
-    criteria = _object({c.id: _object({"evidence": ids, "answer": word}) for c in rubric.criteria})
+    criteria = strict_object({c.id: strict_object({"evidence": ids, "answer": word}) for c in rubric.criteria})
     finding: dict[str, Any] = {"what": {"type": "string"}, "evidence": ids, "benign": {"type": "string"}}
     if so_far:
         names = [f"F{i + 1}" for i in range(so_far)]
@@ -105,11 +105,11 @@ def schema(rubric: Rubric, so_far: int = 0) -> dict[str, Any]:
         finding["codes"] = {"type": "array", "items": {"type": "string", "enum": [*rubric.codes]}}
     finding["criteria"] = criteria
     if rubric.attributes:
-        finding["attributes"] = _object({a.id: {"type": "string", "enum": a.values} for a in rubric.attributes})
-    return _object(
+        finding["attributes"] = strict_object({a.id: {"type": "string", "enum": a.values} for a in rubric.attributes})
+    return strict_object(
         {
             "evidence": {"type": "array", "items": _quote("id")},
-            "findings": {"type": "array", "items": _object(finding)},
+            "findings": {"type": "array", "items": strict_object(finding)},
             "rationale": {"type": "string"},
             "confidence": {"type": "string", "enum": ["low", "medium", "high"]},
         }
@@ -118,17 +118,18 @@ def schema(rubric: Rubric, so_far: int = 0) -> dict[str, Any]:
 
 def extract_schema() -> dict[str, Any]:
     """The JSON schema of an extraction."""
-    return _object({"evidence": {"type": "array", "items": _quote("why")}})
+    return strict_object({"evidence": {"type": "array", "items": _quote("why")}})
 
 
 def _quote(extra: str) -> dict[str, Any]:
     text = {"type": "string"}
     channel = {"type": "string", "enum": [c.value for c in Channel]}
-    return _object({**({"id": text} if extra == "id" else {}), "message": {"type": "integer"}, "channel": channel, "quote": text}
+    return strict_object({**({"id": text} if extra == "id" else {}), "message": {"type": "integer"}, "channel": channel, "quote": text}
                    | ({"why": text} if extra == "why" else {}))  # fmt: skip
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def strict_object(properties: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema's object: every property required, none added."""
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
@@ -140,7 +141,7 @@ def parse(text: str, rubric: Rubric) -> Answer | str:
     try:
         answer = Answer.model_validate(value)
     except ValidationError as error:
-        return _why(error)
+        return why(error)
     for finding in answer.findings:
         if missing := [c.id for c in rubric.criteria if c.id not in finding.criteria]:
             return f"criteria left out: {', '.join(missing)}"
@@ -153,10 +154,11 @@ def parse_extract(text: str) -> Collected | str:
     try:
         return "no JSON object" if value is None else Collected.model_validate(value)
     except ValidationError as error:
-        return _why(error)
+        return why(error)
 
 
-def _why(error: ValidationError) -> str:
+def why(error: ValidationError) -> str:
+    """The first thing wrong with an answer, in one line."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg'][:120]}"
 

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from auditor import funnel
-from auditor.prevalence import Prevalence, prevalences
+from auditor.prevalence import SPEAKS, Prevalence, prevalences
 from auditor.query import run
 from auditor.rates import UNKNOWN_MODEL, percent
 from auditor.report import plots
@@ -63,7 +63,7 @@ def _levels(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
         con,
         f"SELECT coalesce(model, '{UNKNOWN_MODEL}'), rubric, level, count(*) FROM (SELECT * FROM verdicts WHERE tier <> 'candidate'"
         " AND status = 'ok' AND level IS NOT NULL AND view = 'all' QUALIFY row_number() OVER (PARTITION BY episode_id, rubric"
-        " ORDER BY tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector) = 1) GROUP BY ALL ORDER BY ALL",
+        f" ORDER BY {SPEAKS}) = 1) GROUP BY ALL ORDER BY ALL",
     )
     return [{"model": m, "rubric": r, "level": level, "episodes": n} for m, r, level, n in rows]
 
