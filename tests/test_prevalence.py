@@ -125,3 +125,17 @@ def test_from_python_it_is_a_frame(scanned):
     assert list(audit.sql("SELECT count(*) AS n FROM episodes").n) == [20]
     with pytest.raises(face.AuditorError, match="read only"):
         audit.sql("DROP VIEW episodes")
+
+
+def test_a_release_is_never_pooled_with_its_snapshots(auditor, tmp_path):
+    stages = ["release", "step-100", "step-200", None]
+    write(tmp_path / "logs.jsonl", [episode(f"e{i}", *RED, model="m", checkpoint=stages[i % 4], task=f"t{i}") for i in range(8)])
+    auditor("scan", "logs.jsonl", "-o", "audit")
+    found = {r.group: (r.stage, r.n) for r in rates(tmp_path / "audit", "model")}
+    assert found == {"m (release)": ("release", 2), "m (snapshots)": ("snapshot", 4), "m": ("unknown", 2)}
+    assert {r.group for r in rates(tmp_path / "audit", "model", "checkpoint")} == {
+        "m",
+        "m @ release",
+        "m @ step-100",
+        "m @ step-200",
+    }

@@ -14,7 +14,7 @@ import duckdb
 
 from auditor.errors import QueryError, StoreError
 from auditor.prevalence import Prevalence, prevalences
-from auditor.rates import UNKNOWN_MODEL, percent, signed
+from auditor.rates import percent, signed
 from auditor.stats.compare import holm
 from auditor.stats.intervals import difference
 from auditor.text import visible
@@ -81,7 +81,7 @@ def check_limits(con: duckdb.DuckDBPyConnection, limits: Sequence[Limit], by: Se
 
 
 def _of_limit(one: Limit, rate: Prevalence) -> Check:
-    group = group_of(rate)
+    group = rate.group
     bounds = f"{percent(rate.interval.low)} to {percent(rate.interval.high)}"
     told = f"{percent(rate.share)} ({rate.k}/{rate.n}, 95% {bounds}, {rate.tier})"
     if not rate.n:
@@ -90,16 +90,6 @@ def _of_limit(one: Limit, rate: Prevalence) -> Check:
         return Check(one.named, group, passed=True, told=f"{told}: below {percent(one.most)}", rate=rate)
     above = "above" if rate.interval.low > one.most else "not shown to be below"
     return _fail(one.named, group, f"{told}: {above} {percent(one.most)}", rate)
-
-
-def group_of(rate: Prevalence) -> str:
-    """A group in one line."""
-    told = [
-        str(v if v is not None else UNKNOWN_MODEL) if k == "model" else f"{k} {v}"
-        for k, v in rate.by.items()
-        if v is not None or k == "model"
-    ]
-    return ", ".join(told) or "all"
 
 
 def check_baseline(
@@ -117,10 +107,10 @@ def check_baseline(
     found: list[Check] = []
     for rubric, at_least in rubrics:
         named = rubric if at_least is None else f"{rubric}>={at_least}"
-        old = {(group_of(r), r.elicited): r for r in prevalences(before, by, rubric=rubric, at_least=at_least)}
+        old = prevalences(before, by, rubric=rubric, at_least=at_least)
         for rate in prevalences(now, by, rubric=rubric, at_least=at_least):
-            base = old.get((group_of(rate), rate.elicited))
-            group = group_of(rate) + (", elicited" if rate.elicited == "elicited" else "")
+            base = _base(rate, old)
+            group = rate.group
             if base is None or base.share is None:
                 found.append(Check(named, group, passed=True, told="the baseline knows nothing of it: not compared", rate=rate))
             elif rate.share is None:
@@ -144,6 +134,12 @@ def check_baseline(
         told = f"{percent(base.share)} → {percent(rate.share)} (difference {signed(moved.low)} to {signed(moved.high)}, p of a rise {p:.3g} by Holm)"
         found.append(Check(named, group, passed=p >= 0.05, told=told, rate=rate))
     return found
+
+
+def _base(rate: Prevalence, old: Sequence[Prevalence]) -> Prevalence | None:
+    """The same group in the baseline; of another stage (a snapshot then, a release now) where it holds that group once."""
+    alike = [r for r in old if (r.by, r.elicited) == (rate.by, rate.elicited)]
+    return next((r for r in alike if r.stage == rate.stage), alike[0] if len(alike) == 1 else None)
 
 
 def _fail(name: str, group: str, told: str, rate: Prevalence | None) -> Check:

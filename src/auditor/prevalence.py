@@ -1,7 +1,8 @@
 """How often: one rate for each group of episodes and rubric, on the best tier of belief there is, with its interval and its gaps.
 
 The headline is what people reviewed if that is enough, else what a judge found, weighted by how its episodes were drawn,
-else candidates; tiers are never mixed in one number. Episodes of elicited behaviour are a group of their own, always.
+else candidates; tiers are never mixed in one number. Episodes of elicited behaviour are a group of their own, always, and so
+are those of earlier checkpoints: a release is never pooled with its snapshots, whatever the groups are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import duckdb
 
 from auditor.errors import QueryError
 from auditor.query import run
+from auditor.rates import UNKNOWN_MODEL
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
@@ -21,6 +23,8 @@ COLUMNS = ("model", "checkpoint", "environment", "task", "elicitation", "reasoni
 ENOUGH = 50
 """So many reviewed episodes make the headline."""
 _ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
+# A log that does not say is of neither.
+_STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
 SPEAKS = "tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
 _CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
@@ -37,6 +41,7 @@ class Prevalence(NamedTuple):
 
     by: dict[str, Any]
     elicited: str
+    stage: str
     rubric: str
     at_least: int | None
     tier: str
@@ -54,12 +59,30 @@ class Prevalence(NamedTuple):
     outside: dict[str, int]
     why: str
 
+    @property
+    def group(self) -> str:
+        """The group in one line, such as `heron-2 @ step-400, environment web (elicited)`."""
+        told = str(self.by["model"] or UNKNOWN_MODEL) if "model" in self.by else ""
+        if self.by.get("checkpoint") is not None:
+            told += f" @ {self.by['checkpoint']}"
+        others = [
+            f"{name} {value}" for name, value in self.by.items() if name not in ("model", "checkpoint") and value is not None
+        ]
+        told = ", ".join([*([told] if told else []), *others]).strip() or "all"
+        apart = (
+            [f"{self.stage}{'s' if self.stage == 'snapshot' else ''}"]
+            if "checkpoint" not in self.by and self.stage != "unknown"
+            else []
+        )
+        apart += ["elicited"] if self.elicited == "elicited" else []
+        return told + (f" ({', '.join(apart)})" if apart else "")
+
     def plain(self) -> dict[str, Any]:
         """As one flat row."""
         low, high, method = self.interval
         told = self._asdict()
         del told["by"], told["interval"]
-        return {**self.by, **told, "low": low, "high": high, "method": method}
+        return {**self.by, "group": self.group, **told, "low": low, "high": high, "method": method}
 
 
 class _Cell(NamedTuple):
@@ -101,7 +124,7 @@ def prevalences(
     )
     _, rows = run(
         con,
-        f"SELECT {names}{', ' if names else ''}{_ELICITED}, rubric, tier, detector, {_CLUSTER},"
+        f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {_CLUSTER},"
         " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
         f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
         " FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
@@ -110,13 +133,15 @@ def prevalences(
     found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
     width = len(columns)
     for row in rows:
-        elicited, name, tier, detector, *cell = row[width:]
-        found[(*row[:width], elicited, name)][tier, detector].append(_Cell(*cell))
+        elicited, stage, name, tier, detector, *cell = row[width:]
+        found[(*row[:width], elicited, stage, name)][tier, detector].append(_Cell(*cell))
     told = []
     for key, detectors in found.items():
         made = _headline(detectors, at_least)
         if made is not None:
-            told.append(Prevalence(dict(zip(by, key[:width], strict=True)), key[width], key[width + 1], at_least, **made))
+            told.append(
+                Prevalence(dict(zip(by, key[:width], strict=True)), key[width], key[width + 1], key[width + 2], at_least, **made)
+            )
     return told
 
 
