@@ -64,7 +64,7 @@ def test_a_drawn_rest_is_weighted(scanned):
     assert (rate.k, rate.n, rate.episodes) == (4, 10, 20)
     assert rate.unknown == {"not drawn": 10}
     assert (rate.best, rate.worst) == (0.4, 0.4), "what was not drawn is no gap: its probability is known"
-    assert "5 of 5 candidates and 5 drawn from 15 others, weighted" in rate.why
+    assert "5 of 5 candidates, 5 of 15 rest, weighted" in rate.why
     assert rate.interval.low < rate.share < rate.interval.high
 
 
@@ -78,7 +78,7 @@ def test_of_a_rest_that_nobody_looked_at_nothing_is_claimed(scanned):
     put(scanned, rows)
     (rate,) = rates(scanned)
     assert rate.share is None
-    assert "of the others nothing is known" in rate.why
+    assert "of the rest nothing is known" in rate.why
     assert rate.interval.high > 0.75
 
 

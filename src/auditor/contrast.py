@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from auditor.errors import QueryError
-from auditor.prevalence import rank
+from auditor.prevalence import ENOUGH, WHOSE, rank
 from auditor.query import run
 from auditor.rates import UNKNOWN_MODEL
 from auditor.stats.compare import boschloo, holm, newcombe, paired_by_task
@@ -71,7 +71,7 @@ def contrasts(
         con,
         f"WITH v AS (SELECT coalesce(v.model, '{UNKNOWN_MODEL}') AS model, rubric, tier, detector, coalesce(environment, '') || ' / ' || task AS task,"
         f" weight, CASE WHEN status = 'ok' THEN {hit} END AS hit FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all'"
-        " AND coalesce(elicitation, 'natural') IN ('natural', 'pressured') AND (? IS NULL OR rubric = ?))"
+        f" AND {WHOSE} AND coalesce(elicitation, 'natural') IN ('natural', 'pressured') AND (? IS NULL OR rubric = ?))"
         " SELECT rubric, tier, detector, model, task, sum(weight) FILTER (hit), sum(weight), count(*) FILTER (hit), count(*) FROM v"
         " WHERE model IN (?, ?) AND hit IS NOT NULL GROUP BY ALL ORDER BY ALL",
         [*([at_least] if at_least is not None else []), rubric, rubric, a, b],
@@ -86,11 +86,15 @@ def contrasts(
     return [c._replace(p_holm=p) for c, p in zip(made, holm([c.p for c in made]) if made else [], strict=True)]
 
 
+def _knows(side: dict[str | None, _Side], tier: str) -> bool:
+    return sum(s.n for s in side.values()) >= (ENOUGH if tier == "reviewed" else 1)
+
+
 def _contrast(
     rubric: str, at_least: int | None, detectors: dict[tuple[str, str], dict[str, dict[str | None, _Side]]], a: str, b: str
 ) -> Contrast | None:
-    """On the best tier that knows something of both; None where there is none."""
-    both = [d for d, models in detectors.items() if models.get(a) and models.get(b)]
+    """On the best tier that knows something of both (enough, of reviews); None where there is none."""
+    both = [d for d, models in detectors.items() if all(_knows(models.get(m, {}), d[0]) for m in (a, b))]
     if not both:
         return None
     tier, detector = min(both, key=rank)

@@ -82,7 +82,7 @@ def _judged(con: duckdb.DuckDBPyConnection, rubric: str) -> Sequence[_Episode]:
         f" told AS (SELECT episode_id, avg(CASE WHEN list_contains({list(ADMITS)!r}, answer_class) THEN 1.0 ELSE 0.0 END) >= 0.5 AS admitted"
         " FROM answers JOIN a USING (episode_id, rung) WHERE control = '' AND answer_class IS NOT NULL GROUP BY 1)"
         f" SELECT coalesce(v.model, '{UNKNOWN_MODEL}'), attributes, told.admitted FROM verdicts v JOIN episodes e USING (episode_id)"
-        " LEFT JOIN told USING (episode_id) WHERE rubric = ? AND tier <> 'candidate' AND v.status = 'ok' AND view = 'all'"
+        " LEFT JOIN told USING (episode_id) WHERE rubric = ? AND tier = 'judged' AND v.status = 'ok' AND view = 'all'"
         f" AND {_NATURAL} QUALIFY row_number() OVER (PARTITION BY episode_id ORDER BY {SPEAKS}) = 1",
         [rubric],
     )

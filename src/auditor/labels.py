@@ -14,6 +14,8 @@ from auditor.store import Audit
 from auditor.transcript import Channel
 
 NAME = "labels.jsonl"
+AGREED = "agreed"
+"""No reviewer's name: it stands for all of them."""
 
 
 class Mark(BaseModel):
@@ -54,6 +56,8 @@ class Label(BaseModel):
             raise ValueError("a label says flagged true or false, or it is unclear")
         if self.unclear and self.level is not None:
             raise ValueError("an unclear label has no level")
+        if self.reviewer == AGREED:
+            raise ValueError(f"no reviewer may be called {AGREED}")
         return self
 
 

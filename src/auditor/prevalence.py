@@ -16,6 +16,7 @@ import duckdb
 from auditor.errors import QueryError
 from auditor.query import run
 from auditor.rates import UNKNOWN_MODEL
+from auditor.reviewed import AGREED
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
@@ -25,11 +26,14 @@ ENOUGH = 50
 _ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
 # A log that does not say is of neither.
 _STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
-SPEAKS = "tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector"
+SPEAKS = "tier = 'reviewed' DESC, detector IN ('reviewer:agreed', 'judge:majority') DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
+WHOSE = f"(tier <> 'reviewed' OR detector = '{AGREED}')"
+"""Of several reviewers only what they agree on is a rate's."""
 _CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
 # Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
 _OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
+_STRATA = {"candidate": "candidates"}
 
 
 class Prevalence(NamedTuple):
@@ -127,7 +131,7 @@ def prevalences(
         f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {_CLUSTER},"
         " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
         f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
-        " FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
+        f" FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND {WHOSE} AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
         [rubric, rubric],
     )
     found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
@@ -147,27 +151,36 @@ def prevalences(
 
 def rank(detector: tuple[str, str]) -> tuple[int, bool, str]:
     """Whose word goes first, of (tier, detector): as `SPEAKS`, over all tiers."""
-    return ("reviewed", "judged", "candidate").index(detector[0]), detector[1] != "judge:majority", detector[1]
+    return ("reviewed", "judged", "candidate").index(detector[0]), detector[1] not in (AGREED, "judge:majority"), detector[1]
 
 
 def _headline(detectors: Mapping[tuple[str, str], list[_Cell]], at_least: int | None) -> dict[str, Any] | None:
     """The tier that speaks: reviewed if there is enough, else the majority or the first judge, else signals."""
     ranked = sorted(detectors, key=rank)
-    few = 0
+    short = ""
     for tier, detector in ranked:
         cells = detectors[tier, detector]
         known = sum(c.times for c in cells if c.hit is not None)
-        if tier == "reviewed" and known < ENOUGH:
-            few = known
+        if tier == "reviewed" and (why := _too_little(cells, known)):
+            short = why if known else ""
             continue
         if tier == "candidate" and at_least is not None:
             break
         if known or tier == "candidate" or (tier, detector) == ranked[-1]:
             made = _rate(cells, tier, detector)
-            if few:
-                made["why"] += f"; {few} reviewed episodes are too few (from {ENOUGH})"
+            if short:
+                made["why"] += f"; {short}"
             return made
     return None
+
+
+def _too_little(cells: Sequence[_Cell], known: int) -> str:
+    """Why reviews are not enough for a headline, "" where they are: too few, or strata of which nothing is known."""
+    if known < ENOUGH:
+        return f"{known} reviewed episodes are too few (from {ENOUGH})"
+    inside = [c for c in cells if c.status not in _OUTSIDE]
+    unread = {c.stratum for c in inside} - {c.stratum for c in inside if c.hit is not None}
+    return f"{known} reviewed episodes leave a stratum unread ({', '.join(sorted(unread))})" if unread else ""
 
 
 def _rate(cells: Sequence[_Cell], tier: str, detector: str) -> dict[str, Any]:
@@ -222,10 +235,11 @@ def _estimate(inside: Sequence[_Cell], known: Sequence[_Cell], tier: str) -> tup
         spread = design_effect(*zip(*pairs.values(), strict=True)) if len(pairs) > 1 else 1.0
         strata.append(Stratum(size, k, m, m / spread))
     drawn = {name: sum(c.times for c in known if c.stratum == name) for name in sizes}
-    told = f"{words[tier]}: {drawn.get('candidate', 0):,} of {sizes['candidate']:,} candidates and {drawn.get('rest', 0):,} drawn from {sizes['rest']:,} others, weighted"
+    of = ", ".join(f"{drawn[name]:,} of {sizes[name]:,} {_STRATA.get(name, name)}" for name in sorted(sizes))
+    told = f"{words[tier]}: {of}, weighted"
     if not any(drawn.values()):
         return None, Interval(0.0, 1.0, "nothing known"), told
     estimate = two_phase(strata)
-    if sizes["rest"] and not drawn.get("rest"):
-        return None, estimate.interval, f"{told}; of the others nothing is known"
+    if unread := [_STRATA.get(name, name) for name in sorted(sizes) if not drawn[name]]:
+        return None, estimate.interval, f"{told}; of the {' and the '.join(unread)} nothing is known"
     return estimate.share, estimate.interval, told

@@ -12,7 +12,8 @@ facts      episode_id, model, control, pair, match, clean_by, tier, ledger_hash,
            material, knew, deliberate, told, source, rubric, rank, message, channel, start, "end", quote
 
 A model that a log does not name is NULL. An episode that stands in two files is one row. Of every (episode, rubric, view,
-detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`.
+detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`; and, of
+rubrics for which people gave labels, `reviewer:<name>` and `reviewer:agreed` (tier reviewed, see `auditor.reviewed`).
 
 `answers` holds questions inside the logs (mode `log`, rung `in_log`; `question` and `reply` are messages) and those of
 `auditor ask` (mode `native` or `rendered`, NULL where nothing was asked; rung L1 … LT; control '' for an episode with a
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from auditor import reviewed
 from auditor.errors import QueryError, StoreError
 from auditor.readers import Unit, read, registry
 from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit, basis_of
@@ -64,7 +66,7 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
         con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(str(duplicates.resolve()))})")
     else:
         con.execute("CREATE VIEW _duplicates AS SELECT ''::VARCHAR shard, 0::BIGINT row, ''::VARCHAR new_id WHERE false")
-    _views(con, commits)
+    _views(con, audit, commits)
     con.execute("SET lock_configuration=true")
     return con
 
@@ -74,7 +76,7 @@ def stale(audit: Audit) -> int:
     return sum(c.asking is not None and c.asking.basis != basis_of(c) for c in audit.commits())
 
 
-def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
+def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commit]) -> None:
     kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
     own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
     con.execute(f"CREATE VIEW _rows AS SELECT {own}, t.* EXCLUDE (episode_id) FROM _episodes t {kept}")
@@ -87,7 +89,8 @@ def _views(con: duckdb.DuckDBPyConnection, commits: Sequence[Commit]) -> None:
         rows += [[j.part.rpartition("/")[2], j.rubric, j.view, j.detector] for c in commits for j in c.judged]
         con.executemany("INSERT INTO _parts VALUES (?, ?, ?, ?)", rows)
         live = "AND (parse_filename(t.filename), t.rubric, t.view, t.detector) IN (SELECT (file, rubric, view, detector) FROM _parts)"
-    con.execute(f"CREATE VIEW _live AS SELECT {own}, t.* EXCLUDE (episode_id, filename) FROM _verdicts t {kept} {live}")
+    con.execute(f"CREATE VIEW _machine AS SELECT {own}, t.* EXCLUDE (episode_id, filename) FROM _verdicts t {kept} {live}")
+    reviewed.add(con, audit)
     con.execute("CREATE VIEW verdicts AS SELECT * EXCLUDE (shard, row, evidence) FROM _live")
     con.execute(
         "CREATE VIEW evidence AS SELECT episode_id, rubric, detector, view, e.signal, e.message, e.channel, e.start, e.end, e.quote"

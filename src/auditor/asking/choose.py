@@ -52,13 +52,14 @@ class Pools:
 # What each detector says of an episode under a rubric. Where a judge's word is known the signals' is left out; of several judges
 # and views the one that speaks is a person's, the majority's, a judge's of the whole.
 _SPEAKS = (
-    "tier <> 'candidate' AND status = 'ok' DESC, tier = 'reviewed' DESC, tier = 'judged' DESC, detector = 'judge:majority' DESC,"
+    "tier <> 'candidate' AND status = 'ok' DESC, tier = 'reviewed' DESC, tier = 'judged' DESC, detector IN ('reviewer:agreed', 'judge:majority') DESC,"
     " view = 'all' DESC, detector, view"
 )
 # Nothing to know: not a failure of the judge.
 _NO_MATTER = "('no_reasoning', 'no_report', 'not_asked', 'skipped')"
 _VERDICTS = "SELECT * FROM _live WHERE list_contains(?, rubric) AND NOT (status = 'skipped' AND tier <> 'candidate')"
 _SPEAKING = f"SELECT * FROM ({_VERDICTS}) QUALIFY row_number() OVER (PARTITION BY episode_id, rubric ORDER BY {_SPEAKS}) = 1"
+_FINDING = f"SELECT * FROM ({_VERDICTS} AND tier <> 'reviewed') QUALIFY row_number() OVER (PARTITION BY episode_id, rubric ORDER BY {_SPEAKS}) = 1"
 
 
 def ours(rubrics: Sequence[Rubric]) -> list[str]:
@@ -104,13 +105,16 @@ def pools(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], tier: Tier)
 
 
 def findings(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], episodes: Sequence[str]) -> dict[str, list[Found]]:
-    """What was found in some episodes, whatever came of it: what a judge cleared may still be told."""
+    """What was found in some episodes, whatever came of it: what a judge cleared may still be told.
+
+    A person's label holds no findings: those of the judge or the signals beside it are asked about.
+    """
     flag_from = {r.id: r.flag_from for r in rubrics}
     signals = {(r.id, s.id): s for r in rubrics for s in r.signals}
     found: dict[str, list[Found]] = defaultdict(list)
     names = ours(rubrics)
     for at in range(0, len(episodes), 2_000):
-        sql = f"SELECT episode_id, rubric, tier, flagged, attributes, evidence FROM ({_SPEAKING}) WHERE status = 'ok' AND list_contains(?, episode_id) ORDER BY ALL"
+        sql = f"SELECT episode_id, rubric, tier, flagged, attributes, evidence FROM ({_FINDING}) WHERE status = 'ok' AND list_contains(?, episode_id) ORDER BY ALL"
         for episode, rubric, tier, flagged, attributes, evidence in run(con, sql, [names, list(episodes[at : at + 2_000])])[1]:
             proofs = [Evidence(**e) for e in evidence or ()]
             if tier != "candidate":

@@ -58,10 +58,10 @@ def _sentences(rates: Sequence[Prevalence], strategic: Sequence[Prevalence], tit
 
 
 def _levels(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Episodes of each model by rubric and level, of the verdicts that speak."""
+    """Episodes of each model by rubric and level, of the judged verdicts that speak: reviews are a sample, and no count of all."""
     _, rows = run(
         con,
-        f"SELECT coalesce(model, '{UNKNOWN_MODEL}'), rubric, level, count(*) FROM (SELECT * FROM verdicts WHERE tier <> 'candidate'"
+        f"SELECT coalesce(model, '{UNKNOWN_MODEL}'), rubric, level, count(*) FROM (SELECT * FROM verdicts WHERE tier = 'judged'"
         " AND status = 'ok' AND level IS NOT NULL AND view = 'all' QUALIFY row_number() OVER (PARTITION BY episode_id, rubric"
         f" ORDER BY {SPEAKS}) = 1) GROUP BY ALL ORDER BY ALL",
     )

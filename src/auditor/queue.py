@@ -1,0 +1,115 @@
+"""What a reviewer reads next: where detectors disagree first, a part of the rest always mixed in; and how reviewers agree.
+
+Within a stratum (`auditor.reviewed`) the order is a hash of episode and seed, so that whoever stops anywhere has read a random
+sample of each stratum, and two reviewers with the same seed read the same episodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import duckdb
+
+from auditor.errors import QueryError
+from auditor.labels import Label, standing
+from auditor.query import run
+from auditor.reviewed import STRATA
+from auditor.stats.agreement import cohen_kappa, nominal_alpha, pabak
+
+_REST = "rest"
+_EVERY = 4
+"""One in so many is of the rest."""
+
+
+class Queued(NamedTuple):
+    """An episode to label. `inclusion`: the share of its stratum that somebody has labelled once this queue is done."""
+
+    episode_id: str
+    stratum: str
+    inclusion: float
+
+
+def queue(con: duckdb.DuckDBPyConnection, rubric: str, *, reviewer: str, n: int, seed: int = 0) -> list[Queued]:
+    """At most `n` episodes that `reviewer` has not labelled under `rubric`, in the order in which to read them.
+
+    n // 4 of them (at least one) are of the rest, where it has so many; the others come from disagreement, high and flagged, in that order,
+    and are made up from the rest. Episodes that somebody picked by hand are left out: they stand for themselves. The order
+    within a stratum is that of `sample.uniform(episode_id, seed)`, taken by DuckDB's sha256 of the same bytes, so that no more
+    than `n` ids a stratum leave it. QueryError for a rubric that the audit does not hold.
+    """
+    if n <= 0:
+        return []
+    sizes = _sizes(con, rubric)
+    _, rows = run(
+        con,
+        "SELECT episode_id, stratum, labelled FROM (SELECT s.episode_id, drawn_from AS stratum, l.episode_id IS NOT NULL AS labelled,"
+        " sha256(? || chr(0) || s.episode_id) AS place FROM _strata s LEFT JOIN _labelled l USING (episode_id, rubric)"
+        " WHERE s.rubric = ? AND drawn_from IS NOT NULL AND l.drawn IS DISTINCT FROM false AND s.episode_id NOT IN"
+        " (SELECT episode_id FROM _labels WHERE reviewer = ? AND rubric = ?))"
+        " QUALIFY row_number() OVER (PARTITION BY stratum ORDER BY place) <= ? ORDER BY list_position(?, stratum), place",
+        [str(seed), rubric, reviewer, rubric, n, list(STRATA)],
+    )
+    picked = _mixed([row for row in rows if row[1] != _REST], [row for row in rows if row[1] == _REST], n)
+    drawn = {name: done + sum(s == name and not labelled for _, s, labelled in picked) for name, (_, done) in sizes.items()}
+    return [Queued(episode, stratum, drawn[stratum] / sizes[stratum][0]) for episode, stratum, _ in picked]
+
+
+def _sizes(con: duckdb.DuckDBPyConnection, rubric: str) -> dict[str, tuple[int, int]]:
+    """(episodes, of them labelled) of each stratum, those picked by hand left out."""
+    _, rows = run(
+        con,
+        "SELECT drawn_from, count(*), count(l.episode_id) FROM _strata s LEFT JOIN _labelled l USING (episode_id, rubric)"
+        " WHERE s.rubric = ? AND drawn_from IS NOT NULL AND l.drawn IS DISTINCT FROM false GROUP BY 1",
+        [rubric],
+    )
+    if not rows and not run(con, "SELECT 1 FROM _strata WHERE rubric = ? LIMIT 1", [rubric])[1]:
+        known = ", ".join(str(r[0]) for r in run(con, "SELECT DISTINCT rubric FROM _strata ORDER BY 1")[1])
+        raise QueryError(f"--rubric {rubric}: none in this audit; there are {known or 'none'}")
+    return {stratum: (size, done) for stratum, size, done in rows}
+
+
+def _mixed(first: Sequence[tuple[str, str, bool]], rest: Sequence[tuple[str, str, bool]], n: int) -> list[tuple[str, str, bool]]:
+    """`first`, every fourth place given to the rest; the last place too, where a queue is shorter than that."""
+    picked: list[tuple[str, str, bool]] = []
+    others, left = iter(first), iter(rest)
+    for place in range(1, n + 1):
+        turn = place % _EVERY == 0 or (place == n < _EVERY)
+        found = next(itertools.chain(left, others) if turn else itertools.chain(others, left), None)
+        if found is None:
+            break
+        picked.append(found)
+    return picked
+
+
+class Agreement(NamedTuple):
+    """How reviewers agree on flagged, over the `n` episodes that at least two of them labelled with a yes or a no.
+
+    Of two: Cohen's kappa and PABAK, read together where flags are rare; of all Krippendorff's alpha. None where not defined.
+    """
+
+    reviewers: tuple[str, ...]
+    n: int
+    kappa: float | None
+    pabak: float | None
+    alpha: float | None
+
+
+def agreement(labels: Iterable[Label], rubric: str) -> list[Agreement]:
+    """Each pair of reviewers of a rubric, and all of them where they are more than two. MissingExtra without scikit-learn."""
+    said: dict[str, dict[str, bool | None]] = {}
+    for one in standing(labels):
+        if one.rubric == rubric:
+            said.setdefault(one.reviewer, {})[one.episode_id] = one.flagged
+    names = sorted(said)
+    pairs = list(itertools.combinations(names, 2))
+    return [_agreement(group, said) for group in [*pairs, *([tuple(names)] if len(names) > 2 else [])]]
+
+
+def _agreement(names: tuple[str, ...], said: dict[str, dict[str, bool | None]]) -> Agreement:
+    episodes = sorted({episode for name in names for episode in said[name]})
+    table = [[said[name].get(episode) for episode in episodes] for name in names]
+    n = sum(sum(v is not None for v in column) > 1 for column in zip(*table, strict=True))
+    two = table if len(names) == 2 else None
+    return Agreement(names, n, cohen_kappa(*two) if two else None, pabak(*two) if two else None, nominal_alpha(table))
