@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-from conftest import GREEN, RED, episode, write
+from conftest import GREEN, RED, episode
 from judged_rows import put, said
+from labelled_rows import label, scanned
 from sklearn.metrics import cohen_kappa_score
 
 from auditor import labels
 from auditor.errors import QueryError
-from auditor.queue import agreement, queue
 from auditor.query import connect
+from auditor.queue import agreement, queue, shuffled
 from auditor.sample import uniform
 from auditor.store import Audit
 
 
-@pytest.fixture
-def path(auditor, tmp_path):
-    """48 episodes, each fourth a candidate. The judge: 0 to 3 agree at level 3, 8 and 12 cleared, 1 and 2 found by it alone."""
-    write(tmp_path / "logs.jsonl", [episode(f"e{i:02}", *(RED if i % 4 == 0 else GREEN), task=f"t{i % 6}") for i in range(48)])
-    auditor("scan", "logs.jsonl", "-o", "audit")
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """48 episodes, each fourth a candidate. The judge: 0 to 3 agree at level 3, 8 and 12 cleared, 1 found by it alone."""
+    made = [episode(f"e{i:02}", *(RED if i % 4 == 0 else GREEN), task=f"t{i % 6}") for i in range(48)]
+    audit = scanned(tmp_path_factory.mktemp("queue"), made)
     verdicts = [said(f"e{i:02}", i % 4 == 0, level=2 * (i % 4 == 0)) for i in range(16, 44)]
-    verdicts += [said("e00", True, level=3), said("e04", True, level=4), said("e08", False), said("e12", False), said("e01", True)]
-    put(tmp_path / "audit", verdicts)
-    return tmp_path / "audit"
+    verdicts += [
+        said("e00", True, level=3),
+        said("e04", True, level=4),
+        said("e08", False),
+        said("e12", False),
+        said("e01", True),
+    ]
+    put(audit, verdicts)
+    return audit
+
+
+@pytest.fixture
+def path(judged, tmp_path):
+    return shutil.copytree(judged, tmp_path / "audit")
 
 
 DISAGREE, HIGH, FLAGGED = {"e01", "e08", "e12"}, {"e00", "e04"}, {f"e{i}" for i in range(16, 48, 4)}
@@ -32,11 +46,6 @@ DISAGREE, HIGH, FLAGGED = {"e01", "e08", "e12"}, {"e00", "e04"}, {f"e{i}" for i 
 def of(path, n, **more):
     con = connect(Audit.open(path))
     return queue(con, "concealment", **{"reviewer": "ann", "n": n} | more)
-
-
-def label(path, name, flagged, **facts):
-    facts = {"reviewer": "ann", "rubric": "concealment", "queued": True} | facts
-    labels.append(Audit.open(path), labels.Label(episode_id=name, flagged=flagged, unclear=flagged is None, **facts))
 
 
 def test_disagreement_then_high_then_flagged_and_every_fourth_of_the_rest(path):
@@ -57,6 +66,15 @@ def test_the_order_in_a_stratum_is_the_hash_of_the_sample(path):
         rest = [q.episode_id for q in of(path, 48, seed=seed) if q.stratum == "rest"]
         assert len(rest) == 35
         assert rest == sorted(rest, key=lambda name: uniform(name, seed))
+
+
+def test_blind_the_order_tells_nothing_of_the_strata(path):
+    found = of(path, 16)
+    mixed = shuffled(found)
+    assert sorted(mixed) == sorted(found)
+    assert [q.stratum for q in mixed] != [q.stratum for q in found]
+    for name in ("disagreement", "flagged", "rest"):
+        assert [q for q in mixed if q.stratum == name] == [q for q in found if q.stratum == name]
 
 
 def test_one_of_the_rest_even_in_a_short_queue(path):

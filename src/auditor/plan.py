@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from auditor import readers
-from auditor.errors import InputError
+from auditor.errors import InputError, QueryError
 from auditor.join import Join
 from auditor.readers import Unit, files
 from auditor.readers import mapping as mappings
 from auditor.readers.base import Reader, Reject
-from auditor.rubric import Rubric
+from auditor.rubric import Rubric, load_all, path_of
 from auditor.store import Audit, Commit
 from auditor.transcript import Transcript
 
@@ -52,6 +52,20 @@ def scan_options(audit: Audit, output: str) -> Options:
     """The options to judge an audit that is there: nothing new to read, what it was scanned with."""
     told = audit.about().scan
     return Options((), output, rubrics=told.get("rubrics"), mapping=told.get("mapping"), join=told.get("join"))
+
+
+def rubrics_of(audit: Audit) -> list[Rubric]:
+    """The rubrics that an audit was scanned with, as they are now; the shipped ones where their folder is gone."""
+    folder = path_of(audit.about().scan.get("rubrics"))
+    return load_all(folder if folder is None or folder.is_dir() else None)
+
+
+def rubric_of(audit: Audit, name: str) -> Rubric:
+    """One of them. QueryError names those that there are."""
+    known = {r.id: r for r in rubrics_of(audit)}
+    if name not in known:
+        raise QueryError(f"--rubric {name}: none in this audit; there are {', '.join(known)}")
+    return known[name]
 
 
 class Task(NamedTuple):

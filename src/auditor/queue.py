@@ -16,6 +16,7 @@ from auditor.errors import QueryError
 from auditor.labels import Label, standing
 from auditor.query import run
 from auditor.reviewed import STRATA
+from auditor.sample import uniform
 from auditor.stats.agreement import cohen_kappa, nominal_alpha, pabak
 
 _REST = "rest"
@@ -81,6 +82,11 @@ def _mixed(first: Sequence[tuple[str, str, bool]], rest: Sequence[tuple[str, str
             break
         picked.append(found)
     return picked
+
+
+def shuffled(queued: Iterable[Queued], seed: int = 0) -> list[Queued]:
+    """The same episodes in an order that tells nothing of their strata, for blind reading; within each stratum it is as before."""
+    return sorted(queued, key=lambda one: uniform(one.episode_id, seed))
 
 
 class Agreement(NamedTuple):

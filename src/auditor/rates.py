@@ -99,7 +99,9 @@ def models(con: duckdb.DuckDBPyConnection) -> list[Model]:
 
 
 _REASONS = ("not drawn", "budget", "waiting")
-_STRATA = {"candidate": "candidates", "rest": "sampled rest", "all": "all episodes"} | {name: name for name in ("disagreement", "high", "flagged", "by hand")}
+_STRATA = {"candidate": "candidates", "rest": "sampled rest", "all": "all episodes"} | {
+    name: name for name in ("disagreement", "high", "flagged", "by hand")
+}
 _STRATUM = "CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END"
 # The whole of each episode; of a judge that was shown only parts of it, those.
 _WHOLE = "(view = 'all' OR (rubric, detector) NOT IN (SELECT (rubric, detector) FROM verdicts WHERE view = 'all'))"

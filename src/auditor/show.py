@@ -17,6 +17,7 @@ from rich.text import Text
 from auditor import rates
 from auditor.errors import QueryError
 from auditor.query import run
+from auditor.reviewed import AGREED
 from auditor.text import excerpt, visible
 from auditor.transcript import Channel, Transcript, pieces
 
@@ -163,6 +164,16 @@ def verdicts_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
     return [{**dict(zip(columns, row, strict=True)), "attributes": json.loads(row[-1])} for row in rows]
 
 
+def reviewed_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
+    """What people said of an episode, one line a label; None where nobody labelled it."""
+    rows = [
+        (v["rubric"], v["detector"].removeprefix("reviewer:"), {True: "yes", False: "no", None: "unclear"}[v["flagged"]], v["level"], v["rationale"])
+        for v in verdicts
+        if v["tier"] == "reviewed" and v["status"] == "ok" and v["detector"] != AGREED
+    ]  # fmt: skip
+    return table("Reviewed", ("rubric", "reviewer", "flagged", "level", "note"), rows) if rows else None
+
+
 def judged_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
     """What judges said of an episode, one line a finding; None where no judge was asked."""
     rows = []
@@ -179,13 +190,19 @@ def judged_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
     return table("Judged", columns, rows) if rows else None
 
 
-def transcript(console: Console, t: Transcript, asked: int | None, evidence: Sequence[dict[str, Any]], *, whole: bool) -> None:
-    """Print an episode: head, messages by channel with evidence marked, then the evidence listed."""
-    console.print(Text(f"{excerpt(t.id, 100)}", style="bold"))
+def transcript(
+    console: Console, t: Transcript, asked: int | None, evidence: Sequence[dict[str, Any]], *, whole: bool, blind: bool = False
+) -> None:
+    """Print an episode: head, messages by channel with evidence marked, then the evidence listed.
+
+    Blind leaves out of the head what could sway a reader: the model, whether it passed, and the id and file that may be named after it.
+    """
+    console.print(Text("an episode" if blind else excerpt(t.id, 100), style="bold"))
     told = {
         "model": t.model or rates.UNKNOWN_MODEL, "task": t.task, "environment": t.environment, "passed": t.passed,
         "reasoning": t.reasoning, "format": t.format, "source": t.source.path if t.source else None,
     }  # fmt: skip
+    told = {k: v for k, v in told.items() if not (blind and k in ("model", "passed", "source"))}
     console.print(Text("  ".join(f"{k}: {excerpt(str(v), 80)}" for k, v in told.items() if v is not None), style="dim"))
     marks: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
     for e in evidence:
@@ -201,7 +218,7 @@ def transcript(console: Console, t: Transcript, asked: int | None, evidence: Seq
         rows = [
             (
                 e["rubric"],
-                "candidate" if e["detector"] == "signals" else "judged",
+                _tier(e["detector"]),
                 e["signal"] or f"{e['detector'].removeprefix('judge:')}, view {e['view']}",
                 e["message"],
                 e["channel"],
@@ -217,6 +234,10 @@ def transcript(console: Console, t: Transcript, asked: int | None, evidence: Seq
                 right=("message",),
             )
         )
+
+
+def _tier(detector: str) -> str:
+    return {"signals": "candidate", "reviewer": "reviewed"}.get(detector.partition(":")[0], "judged")
 
 
 def _marked(text: str, marks: Sequence[tuple[int, int, str]], style: str, *, whole: bool) -> Text:

@@ -103,8 +103,9 @@ def show_episode(
     else:
         asked = queries.run(con, "SELECT min(question) FROM answers WHERE episode_id = ?", [name])[1][0][0]
         show.transcript(out(), transcript, asked, evidence, whole=whole)
-        if judged := show.judged_table(verdicts):
-            out().print("", judged)
+        for found in (show.judged_table(verdicts), show.reviewed_table(verdicts)):
+            if found:
+                out().print("", found)
 
 
 @app.command(epilog="Example: auditor report audit/ -o report.html   (report.md is written beside it)")

@@ -12,9 +12,9 @@ import jinja2
 
 from auditor import admission, rates
 from auditor.errors import StoreError
+from auditor.plan import rubrics_of
 from auditor.query import connect, run, stale
 from auditor.report import headline
-from auditor.rubric import load_all, path_of
 from auditor.store import Audit
 from auditor.text import excerpt, visible
 
@@ -33,8 +33,7 @@ _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
 def facts(audit: Audit) -> dict[str, Any]:
     """All that a report says, as JSON types: about, summary, models, rates, admissions, candidates, rejects."""
     about = audit.about()
-    folder = path_of(about.scan.get("rubrics"))
-    rubrics = load_all(folder if folder is None or folder.is_dir() else None)
+    rubrics = rubrics_of(audit)
     con = connect(audit)
     try:
         models = rates.models(con)
