@@ -30,7 +30,8 @@ SPEAKS = "tier = 'reviewed' DESC, detector IN ('reviewer:agreed', 'judge:majorit
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
 WHOSE = f"(tier <> 'reviewed' OR detector = '{AGREED}')"
 """Of several reviewers only what they agree on is a rate's."""
-_CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
+CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
+"""SQL: the task that an episode `e` belongs to; by itself where the log names none."""
 # Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
 _OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
 _STRATA = {"candidate": "candidates"}
@@ -128,7 +129,7 @@ def prevalences(
     )
     _, rows = run(
         con,
-        f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {_CLUSTER},"
+        f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {CLUSTER},"
         " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
         f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
         f" FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND {WHOSE} AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",

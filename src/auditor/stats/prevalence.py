@@ -26,7 +26,7 @@ class Stratum(NamedTuple):
     effective: float | None = None
 
 
-def rogan_gladen(k: int, n: int, sensitivity: float, specificity: float) -> float:
+def rogan_gladen(k: float, n: float, sensitivity: float, specificity: float) -> float:
     """The share that has it, from k of n flagged by a judge of known errors: (k/n + Sp - 1) / (Se + Sp - 1), kept in [0, 1].
 
     Rogan & Gladen (1978), American J. of Epidemiology 107. Shares of 1. Not where `correctable` is False: there it is
@@ -41,7 +41,7 @@ def rogan_gladen(k: int, n: int, sensitivity: float, specificity: float) -> floa
     return min(1.0, max(0.0, (k / n + specificity - 1) / (sensitivity + specificity - 1)))
 
 
-def lang_reiczigel(k: int, n: int, tp: int, positives: int, tn: int, negatives: int) -> Interval:
+def lang_reiczigel(k: float, n: float, tp: float, positives: float, tn: float, negatives: float) -> Interval:
     """95% interval for the share that has it, where Se = tp/positives and Sp = tn/negatives were counted on two samples too.
 
     Lang & Reiczigel (2014), Preventive Veterinary Medicine 113, equations 4, 6, 7, 16, 17: with z = 1.96, n' = n + z^2,
@@ -70,7 +70,7 @@ def lang_reiczigel(k: int, n: int, tp: int, positives: int, tn: int, negatives: 
     return Interval(min(1.0, max(0.0, centre - half)), max(0.0, min(1.0, centre + half)), "lang-reiczigel")
 
 
-def correctable(k: int, n: int, specificity: float) -> bool:
+def correctable(k: float, n: float, specificity: float) -> bool:
     """Whether correction can say anything: the raw rate k/n is above 1 - Sp, what a judge flags where there is nothing.
 
     False: `rogan_gladen` gives 0, and only review of what was flagged helps. True is no promise: just above 1 - Sp the corrected

@@ -1,0 +1,68 @@
+"""What people see of a validation: accuracy, ranking, errors to read, two audits side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from auditor.show import table
+from auditor.stats.accuracy import Measure
+from auditor.truth import Labels
+from auditor.validate import NAMES, Accuracy, Error, Key, Versus
+
+
+def tables(labels: Labels, found: Sequence[Accuracy], wrong: Sequence[Error], versus: Sequence[Versus] | None) -> list[Table]:
+    """The tables that there is something for."""
+    made = [_accuracy(labels, found)]
+    if any(one.ranking for one in found):
+        made.append(_ranking(found))
+    if wrong:
+        rows = [(*_named(e.key), e.episode_id, _word(e.said), _word(e.label), e.quote) for e in wrong]
+        made.append(table("Errors, to read", ("rubric", "detector", "view", "episode", "said", "label", "first quote"), rows))
+    if versus is not None:
+        shown = [(v.rubric, v.detector, v.n, v.here, v.there, f"{v.p:.3g}", f"{v.p_holm:.3g}") for v in versus]
+        columns = ("rubric", "detector", "episodes", "right here alone", "right there alone", "p, McNemar exact", "p (Holm)")
+        made.append(table("Against the other audit", columns, shown or [("nothing in common", *[None] * 6)], right=columns[2:]))
+    return made
+
+
+def _accuracy(labels: Labels, found: Sequence[Accuracy]) -> Table:
+    rows = [
+        (*_named(one.key), *(f"{int(n):,}" for n in one.counts), f"{one.unknown:,}", *(_measure(one.measures[name]) for name in NAMES), _how(one))
+        for one in found
+    ]  # fmt: skip
+    columns = ("rubric", "detector", "view", "TP", "FP", "FN", "TN", "not known", *NAMES, "weight")
+    title = f"Against labels: {labels.told}. Counts are episodes; shares with 95% Wilson intervals, n effective by task"
+    nothing: list[tuple[Any, ...]] = [("no verdict on a labelled episode", *[None] * (len(columns) - 1))]
+    return table(title, columns, rows or nothing, right=columns[3:8])
+
+
+def _ranking(found: Sequence[Accuracy]) -> Table:
+    rows = [
+        (*_named(one.key), _measure(one.ranking.auroc), f"{one.ranking.auprc:.2f}", f"{one.ranking.recall_at_1:.2f}", f"{one.ranking.recall_at_5:.2f}")
+        for one in found
+        if one.ranking
+    ]  # fmt: skip
+    columns = ("rubric", "detector", "view", "AUROC", "AUPRC", "recall at 1% false positives", "at 5%")
+    return table("By score: a signal's weight, a judge's level (AUROC: bootstrap over tasks)", columns, rows, right=columns[4:])
+
+
+def _how(one: Accuracy) -> str:
+    return ("1/inclusion" if one.weighted else "1") + (f"; flagged from {one.threshold:g}" if one.threshold is not None else "")
+
+
+def _named(key: Key) -> tuple[str, str, str]:
+    return key.rubric, key.detector.removeprefix("judge:"), key.view
+
+
+def _word(flagged: bool) -> str:  # noqa: FBT001  # it is what is shown
+    return "flagged" if flagged else "not"
+
+
+def _measure(measure: Measure) -> str | None:
+    if measure.value is None:
+        return None
+    low, high, _ = measure.interval or (None, None, None)
+    return f"{measure.value:.2f}" + (f" ({low:.2f} to {high:.2f})" if low is not None else "")
