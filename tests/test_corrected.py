@@ -84,7 +84,10 @@ def test_where_correction_cannot_help_it_says_so(path):
         label(path, f"e{i:03}", i == 30)
     (found,) = made(path)
     assert found.share is None
-    assert found.told == "30.0% is not above the 33.3% that the judge flags where there is nothing: correction cannot help, review can"
+    assert (
+        found.told
+        == "30.0% is not above the 33.3% that the judge flags where there is nothing: correction cannot help, review can"
+    )
 
 
 def test_of_one_kind_alone_the_errors_are_not_known(path):
