@@ -113,6 +113,12 @@ def agreement(labels: Iterable[Label], rubric: str) -> list[Agreement]:
     return [_agreement(group, said) for group in [*pairs, *([tuple(names)] if len(names) > 2 else [])]]
 
 
+def by_rubric(labels: Sequence[Label], rubric: str | None = None) -> list[tuple[str, Agreement]]:
+    """(rubric, agreement) of all rubrics that have labels, or of one."""
+    names = sorted({one.rubric for one in labels} if rubric is None else {rubric})
+    return [(name, one) for name in names for one in agreement(labels, name)]
+
+
 def _agreement(names: tuple[str, ...], said: dict[str, dict[str, bool | None]]) -> Agreement:
     episodes = sorted({episode for name in names for episode in said[name]})
     table = [[said[name].get(episode) for episode in episodes] for name in names]

@@ -7,20 +7,31 @@ from typing import Any
 
 from rich.table import Table
 
+from auditor.queue import Agreement
 from auditor.show import table
 from auditor.stats.accuracy import Measure
 from auditor.truth import Labels
 from auditor.validate import NAMES, Accuracy, Error, Key, Versus
 
 
-def tables(labels: Labels, found: Sequence[Accuracy], wrong: Sequence[Error], versus: Sequence[Versus] | None) -> list[Table]:
+def tables(
+    labels: Labels,
+    found: Sequence[Accuracy],
+    wrong: Sequence[Error],
+    versus: Sequence[Versus] | None,
+    agreed: Sequence[tuple[str, Agreement]] = (),
+) -> list[Table]:
     """The tables that there is something for."""
     made = [_accuracy(labels, found)]
+    if agreed:
+        rows = [(name, ", ".join(a.reviewers), a.n, *map(_two, (a.kappa, a.pabak, a.alpha))) for name, a in agreed]
+        columns = ("rubric", "reviewers", "labelled by both", "Cohen's kappa", "PABAK", "Krippendorff's alpha")
+        made.append(table("How reviewers agree on flagged", columns, rows, right=columns[2:]))
     if any(one.ranking for one in found):
         made.append(_ranking(found))
     if wrong:
-        rows = [(*_named(e.key), e.episode_id, _word(e.said), _word(e.label), e.quote) for e in wrong]
-        made.append(table("Errors, to read", ("rubric", "detector", "view", "episode", "said", "label", "first quote"), rows))
+        listed = [(*_named(e.key), e.episode_id, _word(e.said), _word(e.label), e.quote) for e in wrong]
+        made.append(table("Errors, to read", ("rubric", "detector", "view", "episode", "said", "label", "first quote"), listed))
     if versus is not None:
         shown = [(v.rubric, v.detector, v.n, v.here, v.there, f"{v.p:.3g}", f"{v.p_holm:.3g}") for v in versus]
         columns = ("rubric", "detector", "episodes", "right here alone", "right there alone", "p, McNemar exact", "p (Holm)")
@@ -59,6 +70,10 @@ def _named(key: Key) -> tuple[str, str, str]:
 
 def _word(flagged: bool) -> str:  # noqa: FBT001  # it is what is shown
     return "flagged" if flagged else "not"
+
+
+def _two(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"
 
 
 def _measure(measure: Measure) -> str | None:

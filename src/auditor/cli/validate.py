@@ -39,8 +39,9 @@ def validate(
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """How good are the detectors? Precision, recall, kappa … of signals and judges against labels, each with its interval."""
-    from auditor import truth
+    from auditor import queue, truth
     from auditor import validate as checks
+    from auditor.labels import load
     from auditor.plan import rubric_of, rubrics_of
     from auditor.query import connect
     from auditor.show_validated import tables
@@ -69,6 +70,7 @@ def validate(
         if against:
             with closing(connect(Audit.open(against))) as other:
                 versus = checks.against(con, other, given)
+        agreed = [] if labels or field else queue.by_rubric(load(opened), rubric)
     if given.unmatched:
         say(f"{given.unmatched:,} labels are of no episode of this audit and are left out")
     if fmt is Format.JSON:
@@ -81,8 +83,9 @@ def validate(
                     for one in wrong
                 ],
                 "against": [one._asdict() for one in versus],
+                "reviewers": [{"rubric": name, **one._asdict()} for name, one in agreed],
             }
         )
         return
-    for table in tables(given, found, wrong, versus if against else None):
+    for table in tables(given, found, wrong, versus if against else None, agreed):
         out().print(table)

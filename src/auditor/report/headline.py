@@ -7,7 +7,8 @@ from typing import Any
 
 import duckdb
 
-from auditor import funnel
+from auditor import funnel, reviewed
+from auditor.corrected import corrected
 from auditor.prevalence import SPEAKS, Prevalence, prevalences
 from auditor.query import run
 from auditor.rates import UNKNOWN_MODEL, percent
@@ -26,6 +27,8 @@ def facts(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric]) -> dict[str
     strategic = prevalences(con, rubric=hidden.id, at_least=_STRATEGIC) if hidden else []
     return {
         "headline": [r.plain() for r in rates],
+        "corrected": [c.plain() for c in corrected(con, rates)],
+        "labels_ignored": reviewed.ignored(con),
         "sentences": _sentences([r for r in rates if hidden and r.rubric == hidden.id], strategic, hidden.title if hidden else ""),
         "environments": [r.plain() for r in prevalences(con, ["model", "environment"]) if r.elicited == "natural" and r.by["environment"] is not None],
         "levels": _levels(con),
