@@ -19,7 +19,19 @@ from auditor.rates import UNKNOWN_MODEL
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
-COLUMNS = ("model", "checkpoint", "environment", "task", "elicitation", "reasoning_kind", "epoch", "format", "passed")
+COLUMNS = (
+    "model",
+    "checkpoint",
+    "environment",
+    "task",
+    "elicitation",
+    "reasoning_kind",
+    "epoch",
+    "format",
+    "passed",
+    "developer",
+    "series",
+)
 ENOUGH = 50
 """So many reviewed episodes make the headline."""
 _ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
@@ -65,9 +77,7 @@ class Prevalence(NamedTuple):
         told = str(self.by["model"] or UNKNOWN_MODEL) if "model" in self.by else ""
         if self.by.get("checkpoint") is not None:
             told += f" @ {self.by['checkpoint']}"
-        others = [
-            f"{name} {value}" for name, value in self.by.items() if name not in ("model", "checkpoint") and value is not None
-        ]
+        others = [f"{k} {'unknown' if v is None else v}" for k, v in self.by.items() if k not in ("model", "checkpoint")]
         told = ", ".join([*([told] if told else []), *others]).strip() or "all"
         apart = (
             [f"{self.stage}{'s' if self.stage == 'snapshot' else ''}"]
@@ -116,6 +126,10 @@ def prevalences(
     A level is known of judged and reviewed episodes alone: with `at_least` candidates give no rate.
     """
     columns = [column(name) for name in by]
+    if {"developer", "series"} & {*by} and not con.execute("SELECT 1 FROM _families LIMIT 1").fetchone():
+        raise QueryError(
+            f"--by {','.join(by)}: no model has a developer or series; name them in families.yaml in the audit's folder"
+        )
     names = ", ".join(f"{sql} AS by_{i}" for i, sql in enumerate(columns))
     hit = (
         "flagged"
