@@ -29,8 +29,8 @@ def test_models_are_grouped(audit):
     assert dict(zip(frame["group"], zip(frame.k, frame.n, strict=True), strict=True)) == {
         "developer Corvid": (1, 2), "developer Nest": (2, 4), "developer unknown": (1, 2),
     }  # fmt: skip
-    rows = opened.sql("SELECT model, developer, series FROM episodes GROUP BY ALL ORDER BY model NULLS LAST").values.tolist()
-    assert rows == [["heron-1", "Nest", "heron"], ["heron-2", "Nest", "heron"], ["magpie", "Corvid", None], [None, None, None]]
+    sql = "SELECT DISTINCT model FROM episodes WHERE developer IS NULL OR series IS NULL ORDER BY 1 NULLS LAST"
+    assert [m if isinstance(m, str) else None for m in opened.sql(sql).model] == ["magpie", None]
 
 
 def test_without_a_file_it_says_where_one_goes(audit):

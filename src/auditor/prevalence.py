@@ -34,12 +34,13 @@ COLUMNS = (
 )
 ENOUGH = 50
 """So many reviewed episodes make the headline."""
-_ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
+ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
+NATURAL = f"({ELICITED}) = 'natural'"
 # A log that does not say is of neither.
-_STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
+STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
 SPEAKS = "tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
-_CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
+CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
 # Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
 _OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
 
@@ -138,7 +139,7 @@ def prevalences(
     )
     _, rows = run(
         con,
-        f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {_CLUSTER},"
+        f"SELECT {names}{', ' if names else ''}{ELICITED}, {STAGE}, rubric, tier, detector, {CLUSTER},"
         " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
         f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
         " FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
