@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import duckdb
 
 from auditor.errors import QueryError
-from auditor.prevalence import NATURAL, rank
+from auditor.prevalence import rank
 from auditor.query import run
-from auditor.rates import UNKNOWN_MODEL
+from auditor.rates import NATURAL, UNKNOWN_MODEL
 from auditor.stats.compare import boschloo, holm, newcombe, paired_by_task
 from auditor.stats.intervals import Interval
 

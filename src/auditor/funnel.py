@@ -16,8 +16,8 @@ import duckdb
 import orjson
 
 from auditor.admission import ADMITS
-from auditor.prevalence import CLUSTER, NATURAL, SPEAKS, STAGE
-from auditor.rates import UNKNOWN_MODEL
+from auditor.prevalence import CLUSTER, SPEAKS
+from auditor.rates import NATURAL, STAGE, UNKNOWN_MODEL
 from auditor.stats.intervals import Interval, clustered_wilson
 
 KINDS = ("all", "deliberate cheats", "shown by environment or tool output", "seen by a judge alone")

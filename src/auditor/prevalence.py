@@ -7,6 +7,8 @@ are those of earlier checkpoints: a release is never pooled with its snapshots, 
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +17,7 @@ import duckdb
 
 from auditor.errors import QueryError
 from auditor.query import run
-from auditor.rates import UNKNOWN_MODEL
+from auditor.rates import APART, ELICITED, STAGE, UNKNOWN_MODEL
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
@@ -34,10 +36,6 @@ COLUMNS = (
 )
 ENOUGH = 50
 """So many reviewed episodes make the headline."""
-ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
-NATURAL = f"({ELICITED}) = 'natural'"
-# A log that does not say is of neither.
-STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
 SPEAKS = "tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
 CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
@@ -80,13 +78,8 @@ class Prevalence(NamedTuple):
             told += f" @ {self.by['checkpoint']}"
         others = [f"{k} {'unknown' if v is None else v}" for k, v in self.by.items() if k not in ("model", "checkpoint")]
         told = ", ".join([*([told] if told else []), *others]).strip() or "all"
-        apart = (
-            [f"{self.stage}{'s' if self.stage == 'snapshot' else ''}"]
-            if "checkpoint" not in self.by and self.stage != "unknown"
-            else []
-        )
-        apart += ["elicited"] if self.elicited == "elicited" else []
-        return told + (f" ({', '.join(apart)})" if apart else "")
+        apart = [*([] if "checkpoint" in self.by else [APART[self.stage]]), APART[self.elicited]]
+        return told + (f" ({', '.join(filter(None, apart))})" if any(apart) else "")
 
     def plain(self) -> dict[str, Any]:
         """As one flat row."""
@@ -158,6 +151,29 @@ def prevalences(
                 Prevalence(dict(zip(by, key[:width], strict=True)), key[width], key[width + 1], key[width + 2], at_least, **made)
             )
     return told
+
+
+_RATES = (
+    "model VARCHAR, checkpoint VARCHAR, stage VARCHAR, elicited VARCHAR, rubric VARCHAR, at_least BIGINT, tier VARCHAR, detector VARCHAR,"
+    " k BIGINT, n BIGINT, episodes BIGINT, tasks BIGINT, share DOUBLE, low DOUBLE, high DOUBLE, method VARCHAR, best DOUBLE, worst DOUBLE,"
+    " task_mean DOUBLE, unknown VARCHAR, outside VARCHAR, why VARCHAR"
+)
+
+
+def add_rates(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the table `rates`: by model and checkpoint, of flagged episodes (`at_least` NULL) and from each level of a judge on."""
+    levels = con.execute("SELECT DISTINCT level FROM verdicts WHERE tier <> 'candidate' AND level > 0 ORDER BY 1").fetchall()
+    found = [r for level in (None, *(level for (level,) in levels)) for r in prevalences(con, at_least=level)]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE rates({_RATES})")
+    names = [part.split()[0] for part in _RATES.split(",")]
+    rows = [[json.dumps(v) if isinstance(v, dict) else v for v in (r.plain()[name] for name in names)] for r in found]
+    if rows:
+        con.executemany(f"INSERT INTO rates VALUES ({', '.join('?' * len(names))})", rows)
+
+
+def asks_rates(sql: str) -> bool:
+    """Whether a query speaks of `rates`: they are worked out only then."""
+    return re.search(r"\brates\b", sql, re.IGNORECASE) is not None
 
 
 def rank(detector: tuple[str, str]) -> tuple[int, bool, str]:

@@ -10,6 +10,8 @@ answers    episode_id, model, rung, sample, control, mode, status, answer_class,
            match, clean_by, founded, weight, fact, kind, knew, deliberate, material, ledger_hash, endpoint, questions
 facts      episode_id, model, control, pair, match, clean_by, tier, ledger_hash, target, fact, kind, text, happened, kinds,
            material, knew, deliberate, told, source, rubric, rank, message, channel, start, "end", quote
+rates      model, checkpoint, stage, elicited, rubric, at_least, tier, detector, k, n, episodes, tasks, share, low, high, method,
+           best, worst, task_mean, unknown, outside, why      (worked out by `auditor.prevalence` when a query names it)
 
 A model that a log does not name is NULL; `developer` and `series` are NULL without a `families.yaml` (see `auditor.families`). An episode that stands in two files is one row. Of every (episode, rubric, view,
 detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`.
@@ -39,7 +41,6 @@ from auditor.transcript import Transcript, content_hash
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VIEWS = ("episodes", "verdicts", "evidence", "answers", "facts")
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
 
 

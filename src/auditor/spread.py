@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from auditor.prevalence import NATURAL, Prevalence
-from auditor.rates import UNKNOWN_MODEL
+from auditor.prevalence import Prevalence
+from auditor.rates import NATURAL, UNKNOWN_MODEL
 from auditor.stats.compare import benjamini_hochberg, heterogeneity
 from auditor.stats.intervals import Interval, wilson
 
