@@ -132,10 +132,10 @@ def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
         apart, source = f"{ELICITED} AS elicited, {STAGE} AS stage", "verdicts v JOIN episodes e USING (episode_id)"
     _, rows = run(
         con,
-        f"SELECT {apart}, v.model, rubric, tier, detector, {_STRATUM} AS stratum, view,"
+        f"SELECT * FROM (SELECT {apart}, v.model, rubric, tier, detector, {_STRATUM} AS stratum, view,"
         " v.status, flagged, CASE WHEN v.status = 'skipped' THEN error END AS why, count(*)"
-        f" FROM {source} WHERE {_WHOLE} GROUP BY ALL"
-        " ORDER BY tier, v.model NULLS LAST, elicited DESC, stage, rubric, detector, stratum, view, v.status, flagged, why",
+        f" FROM {source} WHERE {_WHOLE} GROUP BY ALL) ORDER BY tier, model NULLS LAST, elicited DESC,"
+        " list_position(['release', 'unknown', 'snapshot'], stage), rubric, detector, stratum, view, status, flagged, why",
     )
     found: dict[tuple[Any, ...], tuple[int, int, dict[str, int]]] = {}
     for elicited, stage, model, *cell, status, flagged, why, count in rows:

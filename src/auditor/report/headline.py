@@ -13,6 +13,8 @@ from auditor.query import run
 from auditor.rates import NATURAL, STAGE, UNKNOWN_MODEL, percent
 from auditor.rubric import Rubric
 from auditor.spread import spreads
+from auditor.stats.intervals import difference
+from auditor.text import excerpt
 
 BY = ("model", "checkpoint")
 _STRATEGIC = 3
@@ -33,6 +35,7 @@ def facts(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], by: Sequenc
     return {
         "by": [*by],
         "headline": [row(r) for r in rates],
+        "apart": _apart([r for r in rates if hidden and r.rubric == hidden.id]),
         "sentences": _sentences([r for r in rates if hidden and r.rubric == hidden.id], strategic, hidden.title if hidden else ""),
         "checkpoints": [row(r) for r in usual],
         "environments": [row(r) for r in places if r.elicited == "natural" and r.by["environment"] is not None],
@@ -65,6 +68,29 @@ def _sentences(rates: Sequence[Prevalence], strategic: Sequence[Prevalence], tit
             text += f"; {graver.k:,} {'is' if graver.k == 1 else 'are'} strategic"
         told.append({"who": rate.group, "text": text})
     return told
+
+
+def _apart(rates: Sequence[Prevalence]) -> str:
+    """From which others the highest group can be told, so that nobody reads an order into chance; empty for fewer than two groups.
+
+    Of natural groups on the tier of the highest: the 95% square-and-add interval of the difference does not hold 0. Not
+    corrected for the number of groups, and tasks are not paired: `auditor compare` does that.
+    """
+    known = [r for r in rates if r.elicited == "natural" and r.share is not None]
+    top = max(known, key=lambda r: (r.share or 0, r.n), default=None)
+    others = [r for r in known if top and r is not top and r.tier == top.tier]
+    if top is None or not others or not top.share:
+        return ""
+    held = [r.group for r in others if difference(top.share or 0, top.interval, r.share or 0, r.interval).low <= 0]
+    told = [r.group for r in others if r.group not in held]
+    found = [f"told apart from {_list(told)}"] if told else []
+    found += [f"not told apart by so few episodes from {_list(held)}"] if held else []
+    return f"Highest: {excerpt(top.group, 60)}; {'; '.join(found)} (95% intervals of the differences)"
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(excerpt(name, 60) for name in names[:4])
+    return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown
 
 
 def _levels(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

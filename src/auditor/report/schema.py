@@ -368,6 +368,7 @@ class Report(_Row):
     formats: Counts
     by: list[str]
     sentences: list[Sentence]
+    apart: str
     headline: list[Headline]
     checkpoints: list[Headline]
     environments: list[Headline]
