@@ -139,3 +139,21 @@ def test_a_release_is_never_pooled_with_its_snapshots(auditor, tmp_path):
         "m @ step-100",
         "m @ step-200",
     }
+
+
+def test_the_view_rates_holds_the_headline_and_every_level(scanned, auditor):
+    put(scanned, [verdict(i, i % 10 == 0, level=3 if i == 0 else 2 if i % 10 == 0 else 0) for i in range(20)])
+    sql = "SELECT at_least, k, n, tier FROM rates WHERE rubric = 'concealment' ORDER BY 1 NULLS FIRST"
+    frame = face.open_audit(scanned).sql(sql)
+    assert [(None if pd.isna(a) else a, k, n, t) for a, k, n, t in frame.itertuples(index=False)] == [
+        (None, 2, 20, "judged"), (2, 2, 20, "judged"), (3, 1, 20, "judged"),
+    ]  # fmt: skip
+    told = auditor(
+        "query", scanned, "--sql", "SELECT rubric, share, low, high FROM rates WHERE share > 0", "--format", "csv"
+    ).stdout
+    (rate,) = rates(scanned)
+    assert f"concealment,0.1,{rate.interval.low!r}," in told
+    listed = auditor(
+        "query", scanned, "--where", "model IN (SELECT model FROM rates WHERE share > 0.09)", "--format", "jsonl"
+    ).stdout
+    assert len(listed.splitlines()) == 100

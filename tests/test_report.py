@@ -189,3 +189,23 @@ def test_the_two_files_never_overwrite_each_other(auditor, tmp_path, name):
     stem = tmp_path / name.rpartition(".")[0]
     assert stem.with_suffix(".html").read_text().startswith("<!doctype html>")
     assert stem.with_suffix(".md").read_text().startswith("# Audit of")
+
+
+def test_by_says_whose_rates_come_first(auditor, tmp_path):
+    made(auditor, tmp_path)
+    auditor("report", "audit", "--by", "environment,metadata.none")
+    data = json.loads((tmp_path / "audit" / "report.json").read_text())
+    assert {r["group"] for r in data["headline"]} == {"environment e, metadata.none unknown"}
+    assert data["by"] == ["environment", "metadata.none"]
+    assert (
+        "environment e, metadata.none unknown</strong>: concealed mistakes in 1 of 2"
+        in (tmp_path / "audit" / "report.html").read_text()
+    )
+    assert "--by score: no such column" in auditor("report", "audit", "--by", "score", code=2).stderr
+
+
+def test_what_is_missing_is_told_for_a_model_without_a_name_too(auditor, tmp_path):
+    data = made(auditor, tmp_path, model=None)
+    page = report.html(data)
+    assert "What is missing" in page
+    assert "1 no reasoning" in page.partition("What is missing")[2]

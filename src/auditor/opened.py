@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from auditor.prevalence import prevalences
+from auditor.prevalence import add_rates, asks_rates, prevalences
 from auditor.query import connect, run
 from auditor.store import Audit
 
@@ -22,6 +22,8 @@ class OpenAudit(Audit):
         import pandas as pd
 
         with closing(connect(self)) as con:
+            if asks_rates(query):
+                add_rates(con)
             columns, rows = run(con, query, parameters)
         return pd.DataFrame(rows, columns=columns)
 
@@ -31,7 +33,7 @@ class OpenAudit(Audit):
         """One row a group and rubric: the headline rate with its interval, tier, and what is not known of it.
 
         `by` are columns of the episodes, or `metadata.KEY`. With `at_least` a level counts in place of the flag. Columns: the
-        groups, elicited, rubric, at_least, tier, detector, k, n, episodes, tasks, share, best, worst, task_mean, unknown,
+        groups, group, elicited, stage, rubric, at_least, tier, detector, k, n, episodes, tasks, share, best, worst, task_mean, unknown,
         outside, why, low, high, method (`auditor.prevalence.Prevalence` says what each is).
         """
         import pandas as pd

@@ -7,6 +7,8 @@ are those of earlier checkpoints: a release is never pooled with its snapshots, 
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,17 +17,26 @@ import duckdb
 
 from auditor.errors import QueryError
 from auditor.query import run
-from auditor.rates import UNKNOWN_MODEL
+from auditor.rates import APART, ELICITED, STAGE, UNKNOWN_MODEL
 from auditor.reviewed import AGREED
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
-COLUMNS = ("model", "checkpoint", "environment", "task", "elicitation", "reasoning_kind", "epoch", "format", "passed")
+COLUMNS = (
+    "model",
+    "checkpoint",
+    "environment",
+    "task",
+    "elicitation",
+    "reasoning_kind",
+    "epoch",
+    "format",
+    "passed",
+    "developer",
+    "series",
+)
 ENOUGH = 50
 """So many reviewed episodes make the headline."""
-_ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
-# A log that does not say is of neither.
-_STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
 SPEAKS = "tier = 'reviewed' DESC, detector IN ('reviewer:agreed', 'judge:majority') DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
 WHOSE = f"(tier <> 'reviewed' OR detector = '{AGREED}')"
@@ -70,17 +81,10 @@ class Prevalence(NamedTuple):
         told = str(self.by["model"] or UNKNOWN_MODEL) if "model" in self.by else ""
         if self.by.get("checkpoint") is not None:
             told += f" @ {self.by['checkpoint']}"
-        others = [
-            f"{name} {value}" for name, value in self.by.items() if name not in ("model", "checkpoint") and value is not None
-        ]
+        others = [f"{k} {'unknown' if v is None else v}" for k, v in self.by.items() if k not in ("model", "checkpoint")]
         told = ", ".join([*([told] if told else []), *others]).strip() or "all"
-        apart = (
-            [f"{self.stage}{'s' if self.stage == 'snapshot' else ''}"]
-            if "checkpoint" not in self.by and self.stage != "unknown"
-            else []
-        )
-        apart += ["elicited"] if self.elicited == "elicited" else []
-        return told + (f" ({', '.join(apart)})" if apart else "")
+        apart = [*([] if "checkpoint" in self.by else [APART[self.stage]]), APART[self.elicited]]
+        return told + (f" ({', '.join(filter(None, apart))})" if any(apart) else "")
 
     def plain(self) -> dict[str, Any]:
         """As one flat row."""
@@ -121,6 +125,10 @@ def prevalences(
     A level is known of judged and reviewed episodes alone: with `at_least` candidates give no rate.
     """
     columns = [column(name) for name in by]
+    if {"developer", "series"} & {*by} and not con.execute("SELECT 1 FROM _families LIMIT 1").fetchone():
+        raise QueryError(
+            f"--by {','.join(by)}: no model has a developer or series; name them in families.yaml in the audit's folder"
+        )
     names = ", ".join(f"{sql} AS by_{i}" for i, sql in enumerate(columns))
     hit = (
         "flagged"
@@ -129,7 +137,7 @@ def prevalences(
     )
     _, rows = run(
         con,
-        f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {CLUSTER},"
+        f"SELECT {names}{', ' if names else ''}{ELICITED}, {STAGE}, rubric, tier, detector, {CLUSTER},"
         " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
         f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
         f" FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND {WHOSE} AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
@@ -148,6 +156,29 @@ def prevalences(
                 Prevalence(dict(zip(by, key[:width], strict=True)), key[width], key[width + 1], key[width + 2], at_least, **made)
             )
     return told
+
+
+_RATES = (
+    "model VARCHAR, checkpoint VARCHAR, stage VARCHAR, elicited VARCHAR, rubric VARCHAR, at_least BIGINT, tier VARCHAR, detector VARCHAR,"
+    " k BIGINT, n BIGINT, episodes BIGINT, tasks BIGINT, share DOUBLE, low DOUBLE, high DOUBLE, method VARCHAR, best DOUBLE, worst DOUBLE,"
+    " task_mean DOUBLE, unknown VARCHAR, outside VARCHAR, why VARCHAR"
+)
+
+
+def add_rates(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the table `rates`: by model and checkpoint, of flagged episodes (`at_least` NULL) and from each level of a judge on."""
+    levels = con.execute("SELECT DISTINCT level FROM verdicts WHERE tier <> 'candidate' AND level > 0 ORDER BY 1").fetchall()
+    found = [r for level in (None, *(level for (level,) in levels)) for r in prevalences(con, at_least=level)]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE rates({_RATES})")
+    names = [part.split()[0] for part in _RATES.split(",")]
+    rows = [[json.dumps(v) if isinstance(v, dict) else v for v in (r.plain()[name] for name in names)] for r in found]
+    if rows:
+        con.executemany(f"INSERT INTO rates VALUES ({', '.join('?' * len(names))})", rows)
+
+
+def asks_rates(sql: str) -> bool:
+    """Whether a query speaks of `rates`: they are worked out only then."""
+    return re.search(r"\brates\b", sql, re.IGNORECASE) is not None
 
 
 def rank(detector: tuple[str, str]) -> tuple[int, bool, str]:
@@ -180,7 +211,7 @@ def _too_little(cells: Sequence[_Cell], known: int) -> str:
     if known < ENOUGH:
         return f"{known} reviewed episodes are too few (from {ENOUGH})"
     inside = [c for c in cells if c.status not in _OUTSIDE]
-    unread = {c.stratum for c in inside} - {c.stratum for c in inside if c.hit is not None}
+    unread = {c.stratum for c in inside} - {c.stratum for c in inside if c.hit is not None} - {"all"}
     return f"{known} reviewed episodes leave a stratum unread ({', '.join(sorted(unread))})" if unread else ""
 
 
@@ -241,6 +272,6 @@ def _estimate(inside: Sequence[_Cell], known: Sequence[_Cell], tier: str) -> tup
     if not any(drawn.values()):
         return None, Interval(0.0, 1.0, "nothing known"), told
     estimate = two_phase(strata)
-    if unread := [_STRATA.get(name, name) for name in sorted(sizes) if not drawn[name]]:
+    if unread := [_STRATA.get(name, name) for name in sorted(sizes) if not drawn[name] and name != "all"]:
         return None, estimate.interval, f"{told}; of the {' and the '.join(unread)} nothing is known"
     return estimate.share, estimate.interval, told

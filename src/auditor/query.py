@@ -1,7 +1,7 @@
 """Documented DuckDB views over an audit, read only.
 
 episodes   episode_id, model, task, environment, epoch, checkpoint, elicitation, reasoning_kind, ended, score, passed,
-           format, source, record, "offset", line, messages, tokens, content_hash, ignored, metadata
+           format, source, record, "offset", line, messages, tokens, content_hash, ignored, metadata, developer, series
 verdicts   episode_id, model, rubric, rubric_hash, detector, detector_version, view, tier, status, flagged, level,
            attributes, rationale, weight, error
 evidence   episode_id, rubric, detector, view, signal, message, channel, start, "end", quote
@@ -10,8 +10,10 @@ answers    episode_id, model, rung, sample, control, mode, status, answer_class,
            match, clean_by, founded, weight, fact, kind, knew, deliberate, material, ledger_hash, endpoint, questions
 facts      episode_id, model, control, pair, match, clean_by, tier, ledger_hash, target, fact, kind, text, happened, kinds,
            material, knew, deliberate, told, source, rubric, rank, message, channel, start, "end", quote
+rates      model, checkpoint, stage, elicited, rubric, at_least, tier, detector, k, n, episodes, tasks, share, low, high, method,
+           best, worst, task_mean, unknown, outside, why      (worked out by `auditor.prevalence` when a query names it)
 
-A model that a log does not name is NULL. An episode that stands in two files is one row. Of every (episode, rubric, view,
+A model that a log does not name is NULL; `developer` and `series` are NULL without a `families.yaml` (see `auditor.families`). An episode that stands in two files is one row. Of every (episode, rubric, view,
 detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`; and, of
 rubrics for which people gave labels, `reviewer:<name>` and `reviewer:agreed` (tier reviewed, see `auditor.reviewed`).
 
@@ -30,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from auditor import reviewed
+from auditor import families, reviewed
 from auditor.errors import QueryError, StoreError
 from auditor.readers import Unit, read, registry
 from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit, basis_of
@@ -40,7 +42,6 @@ from auditor.transcript import Transcript, content_hash
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VIEWS = ("episodes", "verdicts", "evidence", "answers", "facts")
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
 
 
@@ -66,9 +67,18 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
         con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(str(duplicates.resolve()))})")
     else:
         con.execute("CREATE VIEW _duplicates AS SELECT ''::VARCHAR shard, 0::BIGINT row, ''::VARCHAR new_id WHERE false")
+    _families(con, audit)
     _views(con, audit, commits)
     con.execute("SET lock_configuration=true")
     return con
+
+
+def _families(con: duckdb.DuckDBPyConnection, audit: Audit) -> None:
+    con.execute("CREATE TABLE _families(member VARCHAR, developer VARCHAR, series VARCHAR)")
+    if known := families.load(audit):
+        models = [m for (m,) in con.execute("SELECT DISTINCT model FROM _episodes WHERE model IS NOT NULL").fetchall()]
+        if rows := families.named(models, known):
+            con.executemany("INSERT INTO _families VALUES (?, ?, ?)", rows)
 
 
 def stale(audit: Audit) -> int:
@@ -80,7 +90,9 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
     kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
     own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
     con.execute(f"CREATE VIEW _rows AS SELECT {own}, t.* EXCLUDE (episode_id) FROM _episodes t {kept}")
-    con.execute("CREATE VIEW episodes AS SELECT * EXCLUDE (shard, row) FROM _rows")
+    con.execute(
+        "CREATE VIEW episodes AS SELECT r.* EXCLUDE (shard, row), f.developer, f.series FROM _rows r LEFT JOIN _families f ON f.member = r.model"
+    )
     live = ""
     if any(c.judged or len({part for part, _ in c.rubrics.values()}) > 1 for c in commits):
         # A rubric or judge was changed and run again: of an older part only what it still stands for counts.

@@ -17,6 +17,12 @@ from auditor.stats.intervals import Interval, wilson
 
 UNKNOWN_MODEL = "unknown"
 VIEWS = ("all", "actions", "reasoning")
+ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefilled') THEN 'elicited' ELSE 'natural' END"
+NATURAL = f"({ELICITED}) = 'natural'"
+# A log that does not say is of neither.
+STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
+APART = {"natural": "", "elicited": "elicited", "unknown": "", "release": "release", "snapshot": "snapshots"}
+"""Never pooled with others: what a group of episodes is called by its elicitation and its checkpoint."""
 
 
 class Rate(NamedTuple):
@@ -36,6 +42,12 @@ class Rate(NamedTuple):
     interval: Interval
     unknown: dict[str, int]
     view: str = "all"
+    apart: str = ""
+
+    @property
+    def who(self) -> str:
+        """The model, and what sets these episodes apart from its others."""
+        return f"{self.model} ({self.apart})" if self.apart else self.model
 
     @property
     def of(self) -> str:
@@ -51,7 +63,7 @@ class Rate(NamedTuple):
         """As JSON types."""
         low, high, method = self.interval
         return {
-            "model": self.model, "rubric": self.rubric, "tier": self.tier, "detector": self.detector, "stratum": self.stratum, "view": self.view,
+            "model": self.model, "apart": self.apart, "rubric": self.rubric, "tier": self.tier, "detector": self.detector, "stratum": self.stratum, "view": self.view,
             "of": self.of, "k": self.k, "n": self.n, "rate": self.share, "low": low, "high": high, "method": method, "unknown": self.unknown,
         }  # fmt: skip
 
@@ -115,17 +127,21 @@ def _of(stratum: str | None, view: str = "all") -> str:
 def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
     """Per model, rubric, detector and stratum, over the whole of each episode (view `all`), candidates before judged.
 
-    A judge that was asked only with other views has a rate for each of them.
+    A judge that was asked only with other views has a rate for each of them. Elicited episodes, releases and snapshots stand apart.
     """
+    apart, source = "'natural' AS elicited, 'unknown' AS stage", "verdicts v"
+    if run(con, f"SELECT 1 FROM episodes WHERE checkpoint IS NOT NULL OR ({ELICITED}) = 'elicited' LIMIT 1")[1]:
+        apart, source = f"{ELICITED} AS elicited, {STAGE} AS stage", "verdicts v JOIN episodes e USING (episode_id)"
     _, rows = run(
         con,
-        f"SELECT model, rubric, tier, detector, {_STRATUM} AS stratum, view,"
-        " status, flagged, CASE WHEN status = 'skipped' THEN error END AS why, count(*) FROM verdicts"
-        f" WHERE {_WHOLE} GROUP BY ALL ORDER BY tier, model NULLS LAST, rubric, detector, stratum, view, status, flagged, why",
+        f"SELECT * FROM (SELECT {apart}, v.model, rubric, tier, detector, {_STRATUM} AS stratum, view,"
+        " v.status, flagged, CASE WHEN v.status = 'skipped' THEN error END AS why, count(*)"
+        f" FROM {source} WHERE {_WHOLE} GROUP BY ALL) ORDER BY tier, model NULLS LAST, elicited DESC,"
+        " list_position(['release', 'unknown', 'snapshot'], stage), rubric, detector, stratum, view, status, flagged, why",
     )
-    found: dict[tuple[str, str, str, str, str | None, str], tuple[int, int, dict[str, int]]] = {}
-    for model, rubric, tier, detector, stratum, view, status, flagged, why, count in rows:
-        key = (model or UNKNOWN_MODEL, rubric, tier, detector, stratum, view)
+    found: dict[tuple[Any, ...], tuple[int, int, dict[str, int]]] = {}
+    for elicited, stage, model, *cell, status, flagged, why, count in rows:
+        key = (model or UNKNOWN_MODEL, ", ".join(filter(None, (APART[stage], APART[elicited]))), *cell)
         k, n, unknown = found.get(key, (0, 0, {}))
         if status == "ok" and flagged is not None:
             k, n = k + (count if flagged else 0), n + count
@@ -133,7 +149,10 @@ def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
             reason = "unclear" if status == "ok" else next((r for r in _REASONS if (why or "").startswith(r)), status)
             unknown = {**unknown, reason: unknown.get(reason, 0) + count}
         found[key] = (k, n, unknown)
-    return [Rate(*key[:5], k, n, wilson(k, n), unknown, key[5]) for key, (k, n, unknown) in found.items()]
+    return [
+        Rate(model, rubric, tier, detector, stratum, k, n, wilson(k, n), unknown, view, apart)
+        for (model, apart, rubric, tier, detector, stratum, view), (k, n, unknown) in found.items()
+    ]
 
 
 class Views(NamedTuple):

@@ -40,12 +40,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 
 def summary_tables(con: Any) -> list[Table]:
     """The two tables that answer the questions: candidates per model, and what was admitted inside the logs."""
-    episodes = {m.model: m.episodes for m in rates.models(con)}
     everything = rates.rates(con)
     rows: list[tuple[Any, ...]] = [
         (
-            r.model,
-            episodes.get(r.model, 0),
+            r.who,
+            r.n + sum(r.unknown.values()),
             r.rubric,
             r.tier,
             f"{r.k}/{r.n}",
@@ -86,7 +85,7 @@ def _judged_tables(con: Any, judged: Sequence[rates.Rate]) -> list[Table]:
     )
     rows: list[tuple[Any, ...]] = [
         (
-            r.model, r.rubric, *((r.detector.removeprefix("judge:"),) if several else ()), r.of,
+            r.who, r.rubric, *((r.detector.removeprefix("judge:"),) if several else ()), r.of,
             f"{r.k}/{r.n}", rates.percent(r.share), interval_of(r.interval, r.n), counted(r.unknown),
         )
         for r in judged

@@ -33,9 +33,9 @@ def tables(
         listed = [(*_named(e.key), e.episode_id, _word(e.said), _word(e.label), e.quote) for e in wrong]
         made.append(table("Errors, to read", ("rubric", "detector", "view", "episode", "said", "label", "first quote"), listed))
     if versus is not None:
-        shown = [(v.rubric, v.detector, v.n, v.here, v.there, f"{v.p:.3g}", f"{v.p_holm:.3g}") for v in versus]
+        pairs = [(v.rubric, v.detector, v.n, v.here, v.there, f"{v.p:.3g}", f"{v.p_holm:.3g}") for v in versus]
         columns = ("rubric", "detector", "episodes", "right here alone", "right there alone", "p, McNemar exact", "p (Holm)")
-        made.append(table("Against the other audit", columns, shown or [("nothing in common", *[None] * 6)], right=columns[2:]))
+        made.append(table("Against the other audit", columns, pairs or [("nothing in common", *[None] * 6)], right=columns[2:]))
     return made
 
 

@@ -33,7 +33,7 @@ def drawings(names, prefix="p"):
         "ladder": plots.ladder([(n, 3) for n in names], f"{prefix}-l"),
         "heatmap": plots.heatmap(names, names, {(n, n): (3, 40) for n in names}, f"{prefix}-h"),
         "trend": plots.trend([(n, 0.05, 0.029, 0.085) for n in names], f"{prefix}-t"),
-        "steps": plots.steps([(n, 3) for n in names], f"{prefix}-s"),
+        "steps": plots.steps([plots.Step(n, 3) for n in names], f"{prefix}-s"),
         "bars": plots.bars([(n, 3) for n in names], f"{prefix}-b"),
     }
 
@@ -153,7 +153,8 @@ def test_dots_stand_where_the_axis_says():
 
 def test_the_numbers_given_stand_in_the_text():
     assert texts(plots.ladder([("S0", 1200), ("S1", 300)], "p")) == ["S0", "1,200 · 80.0%", "S1", "300 · 20.0%"]
-    assert texts(plots.steps([("all", 200), ("S2", 0), ("S3", 0)], "p"))[1::2] == ["200", "0 · 0.0%", "0 · –"]
+    made = [plots.Step("all", 200), plots.Step("S2", 0, 200), plots.Step("S3", 0, 0), plots.Step("asked", 5, 10, 0.221, 0.779)]
+    assert texts(plots.steps(made, "p"))[1::2] == ["200", "0 · 0.0%", "0 · –", "5 · 50.0% (22.1% to 77.9%)"]
     assert texts(plots.bars([("a", 14), ("b", 0)], "p")) == ["a", "14", "b", "0"]
     said = texts(plots.trend([("c-1", 0.02, 0.01, 0.05), ("c-2", None, 0.0, 0.09)], "p"))
     assert {"c-1", "2.0% (1.0% to 5.0%)", "c-2", "not known (0.0% to 9.0%)"} <= set(said)

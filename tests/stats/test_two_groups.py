@@ -10,7 +10,7 @@ from scipy.stats import binom, fisher_exact, ttest_1samp
 from statsmodels.stats.proportion import power_proportions_2indep
 
 from auditor.stats import compare
-from auditor.stats.compare import benjamini_hochberg, boschloo, episodes_needed, holm, newcombe, paired_by_task
+from auditor.stats.compare import benjamini_hochberg, boschloo, episodes_needed, heterogeneity, holm, newcombe, paired_by_task
 from auditor.stats.intervals import difference, wilson
 
 # Darwin's maize, crossed less self-fertilised, in eighths of an inch: Fisher (1935), The Design of Experiments, section 17.
@@ -163,3 +163,40 @@ def test_paired_by_task_finds_what_is_there():
     ]
     assert np.mean([f.p <= 0.05 for f in found]) > 0.9
     assert 0.9 <= np.mean([f.interval.low <= 0.1 <= f.interval.high for f in found]) <= 0.99
+
+
+def test_heterogeneity_is_scipys_permutation_of_two_samples():
+    # With two places and one episode a task the statistic grows with the difference of the two means.
+    from scipy.stats import permutation_test
+
+    a, b = [1, 1, 1, 0, 1, 0], [0, 0, 1, 0, 0, 0, 0]
+    exact = permutation_test(
+        (a, b),
+        lambda x, y, axis: np.abs(x.mean(axis=axis) - y.mean(axis=axis)),
+        alternative="greater",
+        n_resamples=np.inf,
+        vectorized=True,
+    )
+    found = heterogeneity([*a, *b], [1] * 13, [0] * 6 + [1] * 7, draws=9_999)
+    assert found == pytest.approx(exact.pvalue, abs=0.015)
+
+
+@pytest.mark.slow
+def test_heterogeneity_keeps_its_level_where_tasks_cluster_and_finds_what_is_there():
+    rng = np.random.default_rng(5)
+    places = np.repeat(np.arange(4), 15)
+
+    def rejected(rates, rounds=300):
+        p = [rng.beta(rates[places] * 4, (1 - rates[places]) * 4) for _ in range(rounds)]
+        return np.mean([(heterogeneity(rng.binomial(10, q), [10] * 60, places, draws=199) or 1.0) < 0.05 for q in p])
+
+    assert rejected(np.array([0.1] * 4)) < 0.085
+    assert rejected(np.array([0.02, 0.02, 0.02, 0.4])) > 0.9
+
+
+def test_heterogeneity_of_too_little():
+    assert heterogeneity([], [], []) is None
+    assert heterogeneity([1, 0], [2, 2], [0, 1]) is None, "one task a place"
+    assert heterogeneity([0] * 4, [2] * 4, [0, 0, 1, 1]) is None
+    with pytest.raises(ValueError, match="0 <= k <= n"):
+        heterogeneity([3, 0, 0, 0], [2] * 4, [0, 0, 1, 1])

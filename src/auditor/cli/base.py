@@ -55,7 +55,18 @@ JoinOption = Annotated[
     str | None, typer.Option("--join", metavar="FILE", help="CSV or JSON Lines with id and model, task, score …")
 ]
 RubricsOption = Annotated[str | None, typer.Option("--rubrics", metavar="DIR", help="Your rubrics in place of the shipped ones.")]
+ByOption = Annotated[
+    str,
+    typer.Option(
+        "--by", help="Groups: model, checkpoint, environment, task, elicitation, developer …, metadata.KEY; with commas."
+    ),
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit code 3 when a record could not be read.")]
+
+
+def columns_of(by: str) -> list[str]:
+    """The columns that `--by` names."""
+    return [name.strip() for name in by.split(",") if name.strip()]
 
 
 def out() -> Console:

@@ -7,15 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from auditor.cli.base import AuditPath, Format, FormatOption, app, as_json, out, say
-
-ByOption = Annotated[
-    str, typer.Option("--by", help="Groups: model, checkpoint, environment, task, elicitation …, metadata.KEY; with commas.")
-]
-
-
-def _columns(by: str) -> list[str]:
-    return [name.strip() for name in by.split(",") if name.strip()]
+from auditor.cli.base import AuditPath, ByOption, Format, FormatOption, app, as_json, columns_of, out, say
 
 
 @app.command(
@@ -44,7 +36,7 @@ def check(
     opened = Audit.open(audit)
     known = [r["id"] for r in opened.about().rubrics]
     limits = [gate.limit(text, known) for text in most or ()]
-    groups = _columns(by)
+    groups = columns_of(by)
     with closing(connect(opened)) as con:
         found = gate.check_limits(con, limits, groups)
         if baseline:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
 
-from auditor.cli.base import AuditPath, Format, FormatOption, QueryFormat, app, as_json, out, say
+from auditor.cli.base import AuditPath, ByOption, Format, FormatOption, QueryFormat, app, as_json, columns_of, out, say
 
 
 @app.command(epilog="Example: auditor query audit/ --rubric concealment --model my-model --format jsonl | head")
@@ -20,7 +21,7 @@ def query(
         str | None, typer.Option(metavar="SQL", help="A condition over verdicts, episodes and answer_class.")
     ] = None,
     sql: Annotated[
-        str | None, typer.Option(metavar="SELECT", help="A whole query over episodes, verdicts, evidence, answers.")
+        str | None, typer.Option(metavar="SELECT", help="A whole query over episodes, verdicts, evidence, answers, facts, rates.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Unflagged verdicts too.")] = False,  # noqa: FBT002  # a flag
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows.")] = None,
@@ -28,8 +29,8 @@ def query(
     fmt: Annotated[QueryFormat, typer.Option("--format", help="How rows are printed.")] = QueryFormat.TABLE,
 ) -> None:
     """List flagged episodes with the words that flagged them, or ask your own SQL."""
+    from auditor import prevalence, show
     from auditor import query as queries
-    from auditor import show
     from auditor.store import Audit
 
     if output and fmt is QueryFormat.TABLE:
@@ -41,6 +42,8 @@ def query(
             )
         fmt = kinds[ending]
     con = queries.connect(Audit.open(audit))
+    if prevalence.asks_rates(f"{sql} {where}"):
+        prevalence.add_rates(con)
     if sql:
         columns, rows = queries.run(con, sql)
     else:
@@ -108,22 +111,23 @@ def show_episode(
                 out().print("", found)
 
 
-@app.command(epilog="Example: auditor report audit/ -o report.html   (report.md is written beside it)")
+@app.command(
+    epilog="Examples: auditor report audit/ -o report.html   (report.md and report.json are written beside it)   |   auditor report audit/ --by model,environment"
+)
 def report(
     audit: AuditPath,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="HTML", help="Default: report.html in the audit.")
     ] = None,
+    by: ByOption = "model,checkpoint",
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Write report.html and report.md: per model what was found, k/n with intervals, and the words that show it."""
+    """Write report.html, .md and .json: per model what was found, k/n with intervals, and the words that show it."""
     from auditor import report
     from auditor.store import Audit
 
-    opened = Audit.open(audit)
-    data = report.facts(opened)
-    target = output or os.path.join(audit, "report.html")
-    written = report.save(data, target)
+    data = report.facts(Audit.open(audit), columns_of(by))
+    written = report.save(data, output or os.path.join(audit, "report.html"))
     if fmt is Format.JSON:
-        as_json(data)
-    say("wrote " + " and ".join(written))
+        sys.stdout.write(report.as_json(data) + "\n")
+    say("wrote " + ", ".join(written))

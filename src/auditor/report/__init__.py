@@ -1,4 +1,4 @@
-"""The per-model report: one dictionary of facts, rendered as HTML or Markdown, or printed as JSON.
+"""The per-model report: one dictionary of facts, rendered as HTML and Markdown, and as JSON by the schema in `schema.py`.
 
 Everything that comes from a transcript is data: escaped by Jinja2 in HTML, made visible and escaped in Markdown.
 """
@@ -6,6 +6,8 @@ Everything that comes from a transcript is data: escaped by Jinja2 in HTML, made
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import jinja2
@@ -15,6 +17,8 @@ from auditor.errors import StoreError
 from auditor.plan import rubrics_of
 from auditor.query import connect, run, stale
 from auditor.report import headline
+from auditor.report.pictures import pictures
+from auditor.report.schema import Report
 from auditor.store import Audit
 from auditor.text import excerpt, visible
 
@@ -30,8 +34,8 @@ JUDGED_NOTE = (
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
 
 
-def facts(audit: Audit) -> dict[str, Any]:
-    """All that a report says, as JSON types: about, summary, models, rates, admissions, candidates, rejects."""
+def facts(audit: Audit, by: Sequence[str] = headline.BY) -> dict[str, Any]:
+    """All that a report says, as JSON types (`schema.Report` says what is what). `by` are the groups of the headline."""
     about = audit.about()
     rubrics = rubrics_of(audit)
     con = connect(audit)
@@ -50,7 +54,9 @@ def facts(audit: Audit) -> dict[str, Any]:
             "SELECT rubric, signal, count(DISTINCT episode_id) FROM evidence WHERE signal IS NOT NULL GROUP BY ALL ORDER BY 1, 3 DESC, 2",
         )
         return {
+            "report": 1,
             "auditor": about.auditor,
+            "read_by": version("auditor"),
             "created": about.created,
             "finished": about.finished,
             "inputs": about.inputs,
@@ -61,14 +67,13 @@ def facts(audit: Audit) -> dict[str, Any]:
             "judge_setup": _setup(about.judge),
             "views": [v.plain() for v in rates.by_view(con)],
             "agreement": [{**a._asdict(), "told": a.told} for a in rates.agreement(con)],
-            **headline.facts(con, rubrics),
+            **headline.facts(con, rubrics, by),
             "asked": admission.facts(con),
             "stale": stale(audit),
             "ask": about.ask,
             "ask_setup": _ask_setup(about.ask),
             "rungs": about.ask.get("titles", {}),
             "self_rungs": [*admission.SELF],
-            "interval": "95% Wilson score interval; episodes taken as independent",
             "summary": about.summary,
             "formats": dict(formats),
             "rubrics": about.rubrics,
@@ -97,7 +102,15 @@ def _admission(asked: rates.Admission | None) -> dict[str, Any]:
     for name in asked.counts:
         k, n, interval = asked.rate(name)
         classes.append(
-            {"class": name, "k": k, "n": n, "rate": k / n, "low": interval.low, "high": interval.high, "method": interval.method}
+            {
+                "answer_class": name,
+                "k": k,
+                "n": n,
+                "rate": k / n,
+                "low": interval.low,
+                "high": interval.high,
+                "method": interval.method,
+            }
         )
     return {"asked": asked.asked, "classes": classes}
 
@@ -142,6 +155,10 @@ def _ask_setup(ask: dict[str, Any]) -> str:
     return " ".join([*told, *([f"Episodes {', '.join(lacking)}."] if lacking else [])])
 
 
+MOST = 200
+"""Rows of a table of groups; the JSON file has all."""
+
+
 def _environment() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("auditor.report"),
@@ -150,6 +167,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    env.globals["most"] = MOST
     env.filters["percent"] = rates.percent
     env.filters["signed"] = rates.signed
     env.filters["visible"] = visible
@@ -160,7 +178,7 @@ def _environment() -> jinja2.Environment:
 
 def html(data: dict[str, Any]) -> str:
     """The report as one HTML file that asks nothing of any server."""
-    return _environment().get_template("report.html").render(**data, plots=headline.pictures(data))
+    return _environment().get_template("report.html").render(**data, plots=pictures(data))
 
 
 def markdown(data: dict[str, Any]) -> str:
@@ -168,15 +186,22 @@ def markdown(data: dict[str, Any]) -> str:
     return _environment().get_template("report.md").render(**data)
 
 
+def as_json(data: dict[str, Any]) -> str:
+    """The report for a program, checked against its schema."""
+    return Report.model_validate(data).model_dump_json(indent=1)
+
+
 def save(data: dict[str, Any], target: str) -> list[str]:
-    """Write the HTML to `target` and the Markdown beside it; returns both paths. StoreError when they cannot be written."""
+    """Write HTML, Markdown and JSON side by side, named after `target`; returns their paths. StoreError when they cannot be written."""
     stem, ending = os.path.splitext(target)
-    target, beside = (f"{stem}.html", target) if ending.lower() == ".md" else (target, f"{stem}.md")
+    stem = stem if ending.lower() in (".html", ".md", ".json") else target
+    written = []
     try:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        for path, text in ((target, html(data)), (beside, markdown(data))):
+        for path, text in ((f"{stem}.html", html(data)), (f"{stem}.md", markdown(data)), (f"{stem}.json", as_json(data))):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
+            written.append(path)
     except OSError as error:
         raise StoreError(f"{target}: cannot write the report ({error.strerror})") from None
-    return [target, beside]
+    return written

@@ -103,6 +103,38 @@ def paired_by_task(differences: Sequence[float], *, draws: int = 10_000, seed: i
     return Paired(mean, float(found.pvalue), ends, len(x))
 
 
+def heterogeneity(k: Sequence[int], n: Sequence[int], place: Sequence[int], *, draws: int = 1999, seed: int = 0) -> float | None:
+    """p-value for "places (environments) have one share": how often tasks, dealt to places at random, differ as much or more.
+
+    One number a task: hits, episodes, and its place, 0 to places - 1. Statistic: sum over places of N (p_place - p)^2, with each
+    place keeping its number of tasks; (b + 1)/(draws + 1). Pitman (1938), Biometrika 29, "Significance tests which may be applied
+    to samples from any populations III", with Phipson & Smyth (2010). Tasks are the units, so that repeats of a task are no
+    evidence. Above 10,000 tasks a random 10,000 stand for all. None for fewer than two places with two tasks each, and where
+    there is no hit or nothing else: then nothing can differ. Not a measure of how much they differ. ValueError for counts out
+    of range.
+    """
+    import numpy as np
+
+    hits, of, at = np.asarray(k, dtype=float), np.asarray(n, dtype=float), np.asarray(place, dtype=np.int64)
+    if len(hits) and not ((hits >= 0) & (hits <= of) & (of > 0)).all():
+        raise ValueError("each task must have 0 <= k <= n and n > 0")
+    if (np.bincount(at) > 1).sum() < 2 or hits.sum() in (0, of.sum()):
+        return None
+    rng = np.random.default_rng(seed)
+    if len(hits) > 10_000:
+        kept = rng.choice(len(hits), 10_000, replace=False)
+        hits, of, at = hits[kept], of[kept], at[kept]
+    share = hits.sum() / of.sum()
+
+    def spread(where: np.ndarray) -> float:
+        total = np.bincount(where, of)
+        seen = total > 0
+        return float((total[seen] * (np.bincount(where, hits)[seen] / total[seen] - share) ** 2).sum())
+
+    observed = spread(at) * (1 - 1e-9)
+    return float(1 + sum(spread(rng.permutation(at)) >= observed for _ in range(draws))) / (draws + 1)
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p-values for a few planned contrasts, in the order given: below 0.05 with a chance of any false one under 5%.
 
