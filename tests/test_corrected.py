@@ -9,9 +9,11 @@ from conftest import GREEN, RED, episode
 from judged_rows import put, said
 from labelled_rows import label, scanned
 
+from auditor import report
 from auditor.corrected import corrected
 from auditor.prevalence import prevalences
 from auditor.query import connect
+from auditor.report.schema import Report
 from auditor.stats.intervals import wilson
 from auditor.stats.prevalence import lang_reiczigel
 from auditor.store import Audit
@@ -60,6 +62,19 @@ def test_by_hand_it_is_rogan_gladen_with_weights(path):
     assert found.interval.high - found.interval.low > (wide.high - wide.low) * 0.95, "the labels count for less than their number"
     assert "Rogan-Gladen" in found.told
     assert found.plain()["sensitivity"]["value"] == pytest.approx(se)
+
+
+def test_the_report_tells_it(path):
+    for i in [*range(20), *range(30, 50)]:
+        label(path, f"e{i:03}", i < 15)
+    label(path, "no such episode", True)
+    data = report.facts(Audit.open(path))
+    Report.model_validate(data)
+    assert [c["rubric"] for c in data["corrected"]] == ["concealment"]
+    for page in (report.html(data), report.markdown(data)):
+        assert "1 labels are of episodes or rubrics that this audit does not hold" in page
+        assert "lang-reiczigel" in page
+        assert "of 15" in page, "sensitivity with the number it rests on"
 
 
 def test_all_labelled_the_effective_counts_are_the_counts(path):

@@ -177,5 +177,5 @@ def test_the_report_the_rates_and_the_comparison_go_on(path):
     assert (c.tier, c.detector, c.k, c.n) == ("reviewed", "reviewer:agreed", (5, 0), (59, 60))
     data = facts(Audit.open(path))
     mine = [r for r in data["headline"] if r["rubric"] == "concealment"]
-    assert [(r["model"], r["tier"], r["k"], r["n"]) for r in mine] == [("m0", "reviewed", 5, 59), ("m1", "reviewed", 0, 60)]
+    assert [(r["by"]["model"], r["tier"], r["k"], r["n"]) for r in mine] == [("m0", "reviewed", 5, 59), ("m1", "reviewed", 0, 60)]
     assert Counter(r["level"] for r in data["levels"]) == {0: 2, 2: 2}, "levels are the judge's"

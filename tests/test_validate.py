@@ -98,6 +98,20 @@ def test_labels_from_the_queue_are_weighted(judged, tmp_path):
     assert judge.weighted
 
 
+def test_reviewers_are_compared_with_each_other(auditor, judged, tmp_path):
+    path = shutil.copytree(judged, tmp_path / "audit")
+    for i, (ann, bob) in enumerate([(True, True), (False, False), (True, False), (False, False)]):
+        label(path, f"e{i:02}", ann)
+        label(path, f"e{i:02}", bob, reviewer="bob")
+    done = auditor("validate", "audit")
+    assert "How reviewers agree on flagged" in done.stdout
+    data = json.loads(auditor("validate", "audit", "--format", "json").stdout)
+    assert data["reviewers"] == [
+        {"rubric": "concealment", "reviewers": ["ann", "bob"], "n": 4, "kappa": 0.5, "pabak": 0.5, "alpha": data["reviewers"][0]["alpha"]}
+    ]  # fmt: skip
+    assert all(a["n"] + a["unknown"] == 4 for a in data["accuracy"] if a["view"] == "all"), "where they differ it is not known"
+
+
 def test_a_threshold_in_place_of_the_flag(con, labels):
     (signals, *_) = validate.accuracies(con, labels, validate.Chosen(at=99))
     assert signals.counts[:2] == (0, 0)

@@ -24,9 +24,9 @@ def tables(
     """The tables that there is something for."""
     made = [_accuracy(labels, found)]
     if agreed:
-        rows = [(name, ", ".join(a.reviewers), a.n, *map(_two, (a.kappa, a.pabak, a.alpha))) for name, a in agreed]
-        columns = ("rubric", "reviewers", "labelled by both", "Cohen's kappa", "PABAK", "Krippendorff's alpha")
-        made.append(table("How reviewers agree on flagged", columns, rows, right=columns[2:]))
+        alike = [(name, ", ".join(a.reviewers), a.n, *map(_two, (a.kappa, a.pabak, a.alpha))) for name, a in agreed]
+        columns: tuple[str, ...] = ("rubric", "reviewers", "labelled by both", "Cohen's kappa", "PABAK", "Krippendorff's alpha")
+        made.append(table("How reviewers agree on flagged", columns, alike, right=columns[2:]))
     if any(one.ranking for one in found):
         made.append(_ranking(found))
     if wrong:
