@@ -11,10 +11,12 @@ from judged_rows import put, said
 from labelled_rows import label, scanned
 
 from auditor import labels, rates, reviewed
+from auditor.asking import choose
 from auditor.contrast import contrasts
 from auditor.prevalence import ENOUGH, prevalences
 from auditor.query import connect, run
 from auditor.report import facts
+from auditor.rubric import load_all
 from auditor.stats.prevalence import Stratum, two_phase
 from auditor.store import Audit
 
@@ -179,3 +181,31 @@ def test_the_report_the_rates_and_the_comparison_go_on(path):
     mine = [r for r in data["headline"] if r["rubric"] == "concealment"]
     assert [(r["by"]["model"], r["tier"], r["k"], r["n"]) for r in mine] == [("m0", "reviewed", 5, 59), ("m1", "reviewed", 0, 60)]
     assert Counter(r["level"] for r in data["levels"]) == {0: 2, 2: 2}, "levels are the judge's"
+
+
+def test_whom_people_flag_is_asked_about_what_the_judge_found(judged, tmp_path):
+    path = shutil.copytree(judged, tmp_path / "audit")
+    finding = {
+        "what": "says green",
+        "codes": ["K2"],
+        "level": 2,
+        "levels": [2],
+        "messages": [3],
+        "criteria": {"settled": "false"},
+        "attributes": {},
+    }
+    put(path, [said(f"e{i:03}", i == 1, quote="Done.", attributes={"findings": [finding]}) for i in (1, 2, 61)], part="j2")
+    label(path, "e001", False)
+    label(path, "e002", True)
+    label(path, "e002", True, reviewer="aaron")
+    label(path, "e003", True)
+    label(path, "e003", False, reviewer="bob")
+    con = connect(Audit.open(path))
+    rubrics = load_all()
+    pools = choose.pools(con, rubrics, "judged")
+    assert {(entry.episode_id, tier) for entry, tier in pools.flawed} == {("e002", "reviewed")}
+    clean = {entry.episode_id for entry in pools.clean}
+    assert "e004" in clean
+    assert not {"e001", "e002", "e003"} & clean, "a judge's yes, a person's yes, and two who differ are no clean control"
+    found = choose.findings(con, rubrics, ["e002"])["e002"]
+    assert [(f.what, f.source) for f in found] == [("says green", "judged")]

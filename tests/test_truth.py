@@ -69,9 +69,21 @@ def test_a_file_of_labels(con, tmp_path):
     )
     assert [(r.episode_id, r.flagged) for r in found.rows] == [("e0", False), ("e1", True), ("e2", True), ("e3", None)]
     assert found.unmatched == 1
-    lines = '{"episode_id": "e0", "level": 3}\n{"episode_id": "e1", "flagged": false}\n'
+    lines = '{"episode_id": "e0", "level": 3}\n\n{"episode_id": "e1", "flagged": false}\n'
     found = of_file(con, tmp_path, lines, "labels.jsonl", "grader_gaming")
     assert [(r.rubric, r.flagged) for r in found.rows] == [("grader_gaming", True), ("grader_gaming", False)]
+
+
+def test_of_each_reviewer_the_last_line_stands_and_they_must_agree(con, tmp_path):
+    lines = [
+        "id,rubric,reviewer,flagged",
+        "e0,concealment,ann,0",
+        "e0,concealment,ann,1",
+        "e0,concealment,bob,1",
+        "e1,concealment,ann,1",
+    ]
+    found = of_file(con, tmp_path, "\n".join([*lines, "e1,concealment,bob,0"]))
+    assert [(r.episode_id, r.flagged) for r in found.rows] == [("e0", True), ("e1", None)]
 
 
 @pytest.mark.parametrize(

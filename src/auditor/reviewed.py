@@ -34,21 +34,19 @@ _HIGH = 3
 _OUTSIDE = "('no_reasoning', 'no_report', 'not_asked')"
 
 _STRATA_SQL = f"""
-SELECT episode_id, rubric, status,
-    CASE WHEN outside THEN NULL
-         WHEN judges > 1 OR (judge IS NOT NULL AND signals IS NOT NULL AND judge <> signals) THEN 'disagreement'
-         WHEN level >= {_HIGH} THEN 'high' WHEN flagged THEN 'flagged' ELSE 'rest' END AS drawn_from
-FROM (
-    SELECT episode_id, rubric, any_value(status) FILTER (tier = 'candidate') AS status,
-        any_value(flagged) FILTER (tier = 'candidate' AND status = 'ok') AS signals,
-        count(DISTINCT flagged) FILTER (said AND detector <> 'judge:majority') AS judges,
-        arg_min(flagged, place) FILTER (said) AS judge, arg_min(level, place) FILTER (said) AS judge_level,
-        coalesce(judge, signals) AS flagged, CASE WHEN judge IS NOT NULL THEN judge_level END AS level,
-        judge IS NULL AND coalesce(bool_or(tier = 'candidate' AND status IN {_OUTSIDE}), false) AS outside
-    FROM (SELECT *, tier = 'judged' AND status = 'ok' AND flagged IS NOT NULL AS said,
-              (detector <> 'judge:majority')::INT::VARCHAR || detector AS place FROM _machine WHERE view = 'all')
+SELECT s.episode_id, s.rubric, s.status,
+    CASE WHEN judge IS NULL AND s.status IN {_OUTSIDE} THEN NULL
+         WHEN split OR (judge IS NOT NULL AND s.flagged IS NOT NULL AND judge <> s.flagged) THEN 'disagreement'
+         WHEN level >= {_HIGH} THEN 'high' WHEN coalesce(judge, s.flagged) THEN 'flagged' ELSE 'rest' END AS drawn_from
+FROM (SELECT episode_id, rubric, status, CASE WHEN status = 'ok' THEN flagged END AS flagged FROM _machine
+      WHERE detector = 'signals' AND view = 'all') s
+LEFT JOIN (
+    SELECT episode_id, rubric, arg_min(flagged, place) AS judge, arg_min(level, place) AS level,
+        bool_or(flagged) FILTER (detector <> 'judge:majority') <> bool_and(flagged) FILTER (detector <> 'judge:majority') AS split
+    FROM (SELECT *, (detector <> 'judge:majority')::INT::VARCHAR || detector AS place FROM _machine
+          WHERE view = 'all' AND tier = 'judged' AND status = 'ok' AND flagged IS NOT NULL)
     GROUP BY episode_id, rubric
-)"""
+) USING (episode_id, rubric)"""
 
 _TABLE_SQL = """
 CREATE TABLE _labelled AS
@@ -58,19 +56,16 @@ SELECT episode_id, rubric, bool_or(queued) AS drawn,
     max(rubric_hash) FILTER (stands) AS rubric_hash
 FROM _labels GROUP BY ALL"""
 
-_SAMPLED_SQL = """
-CREATE TABLE _sampled AS
-SELECT rubric, stratum, count(*) AS size, count(labelled) AS drawn FROM (
-    SELECT s.rubric, CASE WHEN l.drawn = false THEN 'by hand' ELSE drawn_from END AS stratum,
-        CASE WHEN l.episode_id IS NOT NULL THEN 1 END AS labelled
-    FROM _strata s LEFT JOIN _labelled l USING (episode_id, rubric) WHERE s.rubric IN (SELECT rubric FROM _labelled))
-WHERE stratum IS NOT NULL GROUP BY ALL"""
-
+# The rubrics with labels stand in it as constants: DuckDB pushes those down to the files, and a subquery it does not.
 _PLACED_SQL = """
 CREATE VIEW _placed AS
 SELECT s.episode_id, s.rubric, s.status, l.* EXCLUDE (episode_id, rubric), l.episode_id IS NOT NULL AS labelled,
     CASE WHEN l.drawn = false THEN 'by hand' ELSE drawn_from END AS stratum
-FROM _strata s LEFT JOIN _labelled l USING (episode_id, rubric) WHERE s.rubric IN (SELECT rubric FROM _labelled)"""
+FROM _strata s LEFT JOIN _labelled l USING (episode_id, rubric) WHERE s.rubric IN ({rubrics})"""
+
+_SAMPLED_SQL = """
+INSERT INTO _sampled SELECT rubric, stratum, count(*) AS size, count(*) FILTER (labelled) AS drawn FROM _placed
+WHERE stratum IS NOT NULL AND rubric = ? GROUP BY ALL"""
 
 _ATTRIBUTES = (
     "CASE WHEN p.stratum IS NULL THEN '{}' ELSE to_json({'stratum': p.stratum, 'inclusion': c.drawn / c.size})::VARCHAR END"
@@ -113,8 +108,11 @@ def add(con: duckdb.DuckDBPyConnection, audit: Audit) -> None:
     if not told:
         con.execute("CREATE VIEW _live AS SELECT * FROM _machine")
         return
-    con.execute(_SAMPLED_SQL)
-    con.execute(_PLACED_SQL)
+    rubrics = [name for (name,) in con.execute("SELECT DISTINCT rubric FROM _labelled ORDER BY 1").fetchall()]
+    con.execute(_PLACED_SQL.format(rubrics=", ".join("'" + name.replace("'", "''") + "'" for name in rubrics) or "NULL"))
+    con.execute("CREATE TABLE _sampled(rubric VARCHAR, stratum VARCHAR, size BIGINT, drawn BIGINT)")
+    for name in rubrics:
+        con.execute(_SAMPLED_SQL, [name])
     con.execute(f"CREATE VIEW _live AS SELECT * FROM _machine UNION ALL BY NAME {_AGREED_SQL} UNION ALL BY NAME {_EACH_SQL}")
 
 

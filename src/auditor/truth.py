@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
-import jsonlines
+import orjson
 
 from auditor.errors import InputError, QueryError
 from auditor.query import run
@@ -57,10 +57,10 @@ def own(audit: Audit, con: duckdb.DuckDBPyConnection, rubric: str | None = None)
 def from_file(con: duckdb.DuckDBPyConnection, path: str, rubrics: Sequence[Rubric], rubric: str | None = None) -> Labels:
     """Labels of a CSV or JSON Lines file: `id` (or `episode_id`), `rubric` unless given, `flagged` or `level`.
 
-    InputError names file, line and column of what cannot be used; QueryError where no label is of an episode of this audit.
+    Of an episode the last line of each `reviewer` stands; where reviewers differ it is not known. InputError names file, line and column of what cannot be used; QueryError where no label is of an episode of this audit.
     """
     known = {r.id: r for r in rubrics}
-    rows = []
+    said: dict[tuple[str, str], dict[str, bool | None]] = {}
     for line, row in _lines(path):
         name, of = row.get("episode_id") or row.get("id"), row.get("rubric") or rubric
         if not name:
@@ -70,8 +70,13 @@ def from_file(con: duckdb.DuckDBPyConnection, path: str, rubrics: Sequence[Rubri
         if of not in known:
             raise InputError(f"{path}, line {line}: rubric {excerpt(str(of), 40)} is none of this audit's: {', '.join(known)}")
         if rubric is None or of == rubric:
-            rows.append(Truth(str(of), str(name), _flag(row, known[str(of)], f"{path}, line {line}")))
-    return _matched(con, path, rows)
+            flagged = _flag(row, known[str(of)], f"{path}, line {line}")
+            said.setdefault((str(of), str(name)), {})[str(row.get("reviewer"))] = flagged
+    return _matched(con, path, [Truth(of, name, _agreed([*told.values()])) for (of, name), told in said.items()])
+
+
+def _agreed(told: Sequence[bool | None]) -> bool | None:
+    return told[0] if len({*told}) == 1 else None
 
 
 def _lines(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -81,14 +86,18 @@ def _lines(path: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             if path.lower().endswith(".csv"):
                 yield from enumerate(csv.DictReader(file), 2)
                 return
-            for number, row in enumerate(jsonlines.Reader(file).iter(skip_empty=False), 1):
+            for number, line in enumerate(file, 1):
+                row = orjson.loads(line) if line.strip() else {}
                 if not isinstance(row, dict):
                     raise InputError(
                         f"{path}, line {number}: no JSON object; a label is one, such as {{'id': …, 'flagged': true}}"
                     )
-                yield number, row
-    except jsonlines.InvalidLineError as error:
-        raise InputError(f"{path}, line {error.lineno}: no JSON; labels are JSON Lines, or a file that ends in .csv") from None
+                if row:
+                    yield number, row
+    except orjson.JSONDecodeError:
+        raise InputError(f"{path}, line {number}: no JSON; labels are JSON Lines, or a file that ends in .csv") from None
+    except csv.Error as error:
+        raise InputError(f"--labels {path}: no CSV ({error})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--labels {path}: cannot be read ({getattr(error, 'strerror', None) or 'no UTF-8'})") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import closing
 from typing import Annotated
@@ -17,7 +18,10 @@ def _line(prompt: str) -> str | None:
     sys.stderr.write(prompt)
     sys.stderr.flush()
     line = sys.stdin.readline()
-    return line.rstrip("\n") if line else None
+    if not line:
+        sys.stderr.write("\n")
+        return None
+    return line.rstrip("\n")
 
 
 @app.command(epilog="Example: auditor label audit/ --rubric concealment --n 50 --blind --reviewer ann")
@@ -52,4 +56,6 @@ def label(
             queued = shuffled(queued, seed)
         out().print(labelling.guide(asked), markup=False)
         done = labelling.sitting(opened, con, asked, queued, reviewer=who, blind=blind, console=out(), ask=_line)
-    say(labelling.told(done, who, f"auditor label {audit} --rubric {rubric}{' --blind' if blind else ''} --reviewer {who}"))
+    again = ["auditor", "label", audit, "--rubric", rubric, *(["--blind"] if blind else []), "--reviewer", who]
+    again += ["--seed", str(seed)] if seed else []
+    say(labelling.told(done, who, shlex.join(again)))
