@@ -15,6 +15,8 @@ from judged_rows import put, said
 from labelled_rows import scanned
 
 from auditor import labelling, labels
+from auditor.query import connect
+from auditor.queue import queue
 from auditor.rubric import load, shipped
 from auditor.store import Audit
 
@@ -52,8 +54,10 @@ def test_lines_of_answers(auditor, audit):
         in done.stderr
     )
     assert "magpie" in done.stdout and "◀" in done.stdout and "Judged" in done.stdout  # noqa: PT018
-    again = auditor("label", "audit", "--rubric", "concealment", "--n", "9", "--reviewer", "ann", stdin=b"")
-    assert "ann labelled 0; 3 of this queue are left" in again.stderr
+    con = connect(Audit.open(audit))
+    left = {one.episode_id for one in queue(con, "concealment", reviewer="ann", n=9)}
+    assert len(left) == 3, "the one that was skipped comes again"
+    assert not left & {o.episode_id for o in kept(audit)}
 
 
 def test_blind_hides_the_model_its_score_and_the_detectors(auditor, audit):
@@ -62,8 +66,8 @@ def test_blind_hides_the_model_its_score_and_the_detectors(auditor, audit):
         assert word not in done.stdout
     assert "All 42 tests pass now." in done.stdout
     assert [o.blind for o in kept(audit)] == [True] * 6
-    done = auditor("label", "audit", "--rubric", "concealment", "--reviewer", "ann")
-    assert "ann has labelled all that can be drawn" in done.stderr
+    assert "0 of this queue are left" in done.stderr
+    assert labelling.told(labelling.Done(0, 0, 0, 0), "ann", "…") == "ann has labelled all that can be drawn"
 
 
 def test_ctrl_c_ends_cleanly_and_loses_nothing(audit, tmp_path):
@@ -98,10 +102,6 @@ def test_a_mistake_is_one_line(auditor, audit):
     assert (
         done.stderr
         == "auditor: --rubric conceal: none in this audit; there are admission, concealment, grader_gaming, reward_hacking\n"
-    )
-    assert (
-        "no reviewer may be called agreed"
-        in auditor("label", "audit", "--rubric", "concealment", "--reviewer", "agreed", code=2).stderr
     )
 
 

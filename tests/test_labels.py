@@ -50,5 +50,10 @@ def test_unclear_is_no_level_and_no_flag():
             labels.Label(**facts, **wrong)
 
 
+def test_agreed_is_nobodys_name():
+    with pytest.raises(ValidationError, match="no reviewer may be called agreed"):
+        label(1, reviewer="agreed")
+
+
 def test_no_labels_yet(audit):
     assert labels.load(audit) == []
