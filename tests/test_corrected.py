@@ -105,11 +105,14 @@ def test_where_correction_cannot_help_it_says_so(path):
     )
 
 
-def test_of_one_kind_alone_the_errors_are_not_known(path):
+def test_where_too_little_was_read_the_errors_are_not_known(path):
     for i in range(30, 40):
         label(path, f"e{i:03}", False)
     (found,) = made(path)
     assert (found.share, found.sensitivity.value) == (None, None)
+    assert found.told == "of 31 disagreement nothing was read: the judge's errors there are not known; label more"
+    label(path, "e000", False)
+    (found,) = made(path)
     assert "no reviewed positive" in found.told
 
 

@@ -101,9 +101,12 @@ def test_labels_from_the_queue_are_weighted(judged, tmp_path):
 def test_reviewers_are_compared_with_each_other(auditor, judged, tmp_path):
     path = shutil.copytree(judged, tmp_path / "audit")
     for i, (ann, bob) in enumerate([(True, True), (False, False), (True, False), (False, False)]):
-        label(path, f"e{i:02}", ann)
-        label(path, f"e{i:02}", bob, reviewer="bob")
-    data = json.loads(auditor("validate", "audit", "--format", "json").stdout)
+        label(path, f"e{i + 1:02}", ann)
+        label(path, f"e{i + 1:02}", bob, reviewer="bob")
+    done = auditor("validate", "audit", "--format", "json")
+    data = json.loads(done.stdout)
+    assert data["unread"] == {"concealment": "10 high"}
+    assert done.stderr.startswith("concealment: of 10 high nothing was read, so these numbers are not of them")
     assert data["reviewers"] == [
         {"rubric": "concealment", "reviewers": ["ann", "bob"], "n": 4, "kappa": 0.5, "pabak": 0.5, "alpha": data["reviewers"][0]["alpha"]}
     ]  # fmt: skip

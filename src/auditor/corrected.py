@@ -14,7 +14,7 @@ import duckdb
 from auditor.prevalence import Prevalence
 from auditor.query import run
 from auditor.rates import percent
-from auditor.reviewed import AGREED
+from auditor.reviewed import AGREED, unread
 from auditor.stats import accuracy
 from auditor.stats.accuracy import Case, Measure
 from auditor.stats.intervals import Interval
@@ -67,18 +67,21 @@ def corrected(con: duckdb.DuckDBPyConnection, rates: Sequence[Prevalence]) -> li
         return []
     known = cells(con, Labels("", [Truth(*row) for row in rows]))
     labelled = {row[0] for row in rows}
+    lacking = unread(con)
     found = []
     for rate in wanted:
         if rate.rubric in labelled:
             cell = known.get(Key(rate.rubric, rate.detector, "all"))
-            found.append(_corrected(rate, cell.cases if cell else []))
+            found.append(_corrected(rate, cell.cases if cell else [], lacking.get(rate.rubric)))
     return found
 
 
-def _corrected(rate: Prevalence, cases: Sequence[Case]) -> Corrected:
+def _corrected(rate: Prevalence, cases: Sequence[Case], lacking: str | None) -> Corrected:
     so, not_so = [c for c in cases if c.truth], [c for c in cases if not c.truth]
     judged = rate.share or 0.0
     share, interval, told = _correct(judged, rate.interval, so, not_so)
+    if lacking:
+        share, interval, told = None, None, f"of {lacking} nothing was read: the judge's errors there are not known; label more"
     return Corrected(
         rate.group, rate.rubric, rate.detector, judged, accuracy.recall(cases), accuracy.specificity(cases), sum(c.times for c in so),
         sum(c.times for c in not_so), share, interval, told,

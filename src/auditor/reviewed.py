@@ -105,12 +105,12 @@ def add(con: duckdb.DuckDBPyConnection, audit: Audit) -> None:
         else "CREATE TABLE _labels AS FROM _all_labels"
     )
     con.execute(_TABLE_SQL)
+    con.execute("CREATE TABLE _sampled(rubric VARCHAR, stratum VARCHAR, size BIGINT, drawn BIGINT)")
     if not told:
         con.execute("CREATE VIEW _live AS SELECT * FROM _machine")
         return
     rubrics = [name for (name,) in con.execute("SELECT DISTINCT rubric FROM _labelled ORDER BY 1").fetchall()]
     con.execute(_PLACED_SQL.format(rubrics=", ".join("'" + name.replace("'", "''") + "'" for name in rubrics) or "NULL"))
-    con.execute("CREATE TABLE _sampled(rubric VARCHAR, stratum VARCHAR, size BIGINT, drawn BIGINT)")
     for name in rubrics:
         con.execute(_SAMPLED_SQL, [name])
     con.execute(f"CREATE VIEW _live AS SELECT * FROM _machine UNION ALL BY NAME {_AGREED_SQL} UNION ALL BY NAME {_EACH_SQL}")
@@ -120,6 +120,12 @@ def ignored(con: duckdb.DuckDBPyConnection) -> int:
     """How many labels that stand are of episodes or rubrics that the audit does not hold: they count nowhere."""
     sql = "SELECT (SELECT count(*) FROM _all_labels WHERE stands) - (SELECT count(*) FROM _labels WHERE stands)"
     return int(con.execute(sql).fetchall()[0][0])
+
+
+def unread(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Of each rubric with labels the strata of which nobody has read an episode, with their sizes: no weight can stand for them."""
+    sql = "SELECT rubric, string_agg(size || ' ' || stratum, ', ' ORDER BY stratum) FROM _sampled WHERE drawn = 0 GROUP BY 1 ORDER BY 1"
+    return dict(con.execute(sql).fetchall())
 
 
 def _table(told: list[labels.Label]) -> pa.Table:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import duckdb
@@ -13,7 +14,7 @@ import orjson
 
 from auditor.errors import InputError, QueryError
 from auditor.query import run
-from auditor.reviewed import AGREED
+from auditor.reviewed import AGREED, unread
 from auditor.rubric import Rubric
 from auditor.store import Audit
 from auditor.text import excerpt
@@ -32,11 +33,15 @@ class Truth(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Labels and where they come from, in words; `unmatched` are of no episode of the audit."""
+    """Labels and where they come from, in words; `unmatched` are of no episode of the audit.
+
+    `unread`: of a rubric the strata (with sizes) that nobody has read, so that no weighted share speaks of them.
+    """
 
     told: str
     rows: list[Truth]
     unmatched: int = 0
+    unread: Mapping[str, str] = MappingProxyType({})
 
 
 def own(audit: Audit, con: duckdb.DuckDBPyConnection, rubric: str | None = None) -> Labels:
@@ -51,7 +56,7 @@ def own(audit: Audit, con: duckdb.DuckDBPyConnection, rubric: str | None = None)
         raise QueryError(
             f"{audit.path}: no labels{of} yet; make some with 'auditor label {audit.path} --rubric {rubric or 'RUBRIC'}', or give --labels FILE or --field NAME"
         )
-    return Labels("reviewers of this audit", [Truth(*row) for row in rows])
+    return Labels("reviewers of this audit", [Truth(*row) for row in rows], unread=unread(con))
 
 
 def from_file(con: duckdb.DuckDBPyConnection, path: str, rubrics: Sequence[Rubric], rubric: str | None = None) -> Labels:

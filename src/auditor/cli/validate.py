@@ -73,10 +73,13 @@ def validate(
         agreed = [] if labels or field else queue.by_rubric(load(opened), rubric)
     if given.unmatched:
         say(f"{given.unmatched:,} labels are of no episode of this audit and are left out")
+    for name in sorted({one.key.rubric for one in found} & given.unread.keys()):
+        say(f"{name}: of {given.unread[name]} nothing was read, so these numbers are not of them; 'auditor label' goes on there")
     if fmt is Format.JSON:
         as_json(
             {
                 "labels": given.told,
+                "unread": {**given.unread},
                 "accuracy": [one.plain() for one in found],
                 "errors": [
                     {**one.key._asdict(), "episode_id": one.episode_id, "said": one.said, "label": one.label, "quote": one.quote}
