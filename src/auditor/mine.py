@@ -100,7 +100,9 @@ def _transcripts(audit: Audit, con: duckdb.DuckDBPyConnection, wanted: Mapping[s
     """(group, transcript) of the episodes named, those left out whose source is gone."""
     sources = Sources(audit, scan_options(audit, str(audit.path)))
     _, rows = run(
-        con, "SELECT shard, row, episode_id, content_hash FROM _rows WHERE list_contains(?, episode_id)", [list(wanted)]
+        con,
+        "SELECT shard, row, episode_id, content_hash FROM _rows WHERE episode_id IN (SELECT unnest(?::VARCHAR[]))",
+        [list(wanted)],
     )
     by_shard: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
     for shard, row, name, content in rows:

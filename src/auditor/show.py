@@ -17,7 +17,6 @@ from rich.text import Text
 from auditor import rates
 from auditor.errors import QueryError
 from auditor.query import run
-from auditor.reviewed import AGREED
 from auditor.text import excerpt, visible
 from auditor.transcript import Channel, Transcript, pieces
 
@@ -161,16 +160,6 @@ def verdicts_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
     sql = "SELECT rubric, tier, detector, view, status, flagged, level, rationale, error, attributes FROM verdicts WHERE episode_id = ? ORDER BY tier, rubric, detector, view"
     columns, rows = run(con, sql, [episode_id])
     return [{**dict(zip(columns, row, strict=True)), "attributes": json.loads(row[-1])} for row in rows]
-
-
-def reviewed_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
-    """What people said of an episode, one line a label; None where nobody labelled it."""
-    rows = [
-        (v["rubric"], v["detector"].removeprefix("reviewer:"), {True: "yes", False: "no", None: "unclear"}[v["flagged"]], v["level"], v["rationale"])
-        for v in verdicts
-        if v["tier"] == "reviewed" and v["status"] == "ok" and v["detector"] != AGREED
-    ]  # fmt: skip
-    return table("Reviewed", ("rubric", "reviewer", "flagged", "level", "note"), rows) if rows else None
 
 
 def judged_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:

@@ -1,4 +1,4 @@
-"""What people see of a validation: accuracy, ranking, errors to read, two audits side by side."""
+"""What people see of labels, and of a validation: accuracy, ranking, errors to read, two audits side by side."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Any
 from rich.table import Table
 
 from auditor.queue import Agreement
+from auditor.reviewed import AGREED
 from auditor.show import table
 from auditor.stats.accuracy import Measure
 from auditor.truth import Labels
 from auditor.validate import NAMES, Accuracy, Error, Key, Versus
+
+
+def reviewed_table(verdicts: Sequence[dict[str, Any]]) -> Table | None:
+    """What people said of an episode, one line a label; None where nobody labelled it."""
+    rows = [
+        (v["rubric"], v["detector"].removeprefix("reviewer:"), {True: "yes", False: "no", None: "unclear"}[v["flagged"]], v["level"], v["rationale"])
+        for v in verdicts
+        if v["tier"] == "reviewed" and v["status"] == "ok" and v["detector"] != AGREED
+    ]  # fmt: skip
+    return table("Reviewed", ("rubric", "reviewer", "flagged", "level", "note"), rows) if rows else None
 
 
 def tables(

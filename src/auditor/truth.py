@@ -133,7 +133,9 @@ def _bool(value: Any) -> bool | None:
 
 def _matched(con: duckdb.DuckDBPyConnection, path: str, rows: list[Truth]) -> Labels:
     names = sorted({row.episode_id for row in rows})
-    found = {r[0] for r in run(con, "SELECT episode_id FROM episodes WHERE list_contains(?, episode_id)", [names])[1]}
+    found = {
+        r[0] for r in run(con, "SELECT episode_id FROM episodes WHERE episode_id IN (SELECT unnest(?::VARCHAR[]))", [names])[1]
+    }
     if not rows:
         raise QueryError(f"{path}: no labels in it for this rubric")
     if not found:

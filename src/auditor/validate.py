@@ -102,9 +102,10 @@ def _labelled(con: duckdb.DuckDBPyConnection, rows: Sequence[Truth]) -> Iterator
     """The labels as a table `_truth`, as long as this lasts."""
     import pyarrow as pa
 
-    columns = [pa.string(), pa.string(), pa.bool_(), pa.float64()]
-    schema = pa.schema(list(zip(Truth._fields, columns, strict=True)))
-    con.register("_truth", pa.Table.from_pylist([row._asdict() for row in rows], schema=schema))
+    kinds = (pa.string(), pa.string(), pa.bool_(), pa.float64())
+    columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    arrays = [pa.array(column, type=kind) for column, kind in zip(columns, kinds, strict=True)]
+    con.register("_truth", pa.Table.from_arrays(arrays, names=list(Truth._fields)))
     try:
         yield
     finally:

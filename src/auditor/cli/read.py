@@ -84,7 +84,7 @@ def show_episode(
 ) -> None:
     """Print an episode with its evidence marked."""
     from auditor import query as queries
-    from auditor import show, show_asked
+    from auditor import show, show_asked, show_validated
     from auditor.store import Audit
 
     opened = Audit.open(audit)
@@ -106,7 +106,7 @@ def show_episode(
     else:
         asked = queries.run(con, "SELECT min(question) FROM answers WHERE episode_id = ?", [name])[1][0][0]
         show.transcript(out(), transcript, asked, evidence, whole=whole)
-        for found in (show.judged_table(verdicts), show.reviewed_table(verdicts)):
+        for found in (show.judged_table(verdicts), show_validated.reviewed_table(verdicts)):
             if found:
                 out().print("", found)
 
