@@ -41,14 +41,15 @@ def kept(audit):
 
 
 def test_lines_of_answers(auditor, audit):
-    lines = b"2 says green\nwhat?\n7\nu\ns\n0\nq\n"
+    lines = b"2 " + b"x" * 10_001 + b"\n2 says gr\xffn\nwhat?\n7\nu\ns\n0\nq\n"
     done = auditor("label", "audit", "--rubric", "concealment", "--n", "6", "--reviewer", "ann", stdin=lines)
     found = [(o.episode_id, o.level, o.flagged, o.unclear, o.note, o.stratum) for o in kept(audit)]
-    assert found[0] == ("magpie-e0", 2, True, False, "says green", "flagged")
+    assert found[0] == ("magpie-e0", 2, True, False, "says gr\ufffdn", "flagged")
     assert [(o[1:4]) for o in found[1:]] == [(None, None, True), (0, False, False)]
     assert all(o.queued and not o.blind and o.rubric_hash == CONCEALMENT.judge_hash for o in kept(audit))
     assert "what? is no answer: a level (0, 1, 2, 3, 4), u, s or q." in done.stdout
     assert "7 is no answer" in done.stdout
+    assert "The note has 10,001 characters" in done.stdout
     assert (
         "ann labelled 3, skipped 1; 2 of this queue are left. To go on: auditor label audit --rubric concealment --reviewer ann"
         in done.stderr

@@ -66,6 +66,8 @@ def parse(line: str, rubric: Rubric) -> Answer | Word | str:
     word, _, note = line.strip().partition(" ")
     if word in tuple(Word):
         return Word(word)
+    if len(note) > labels.LONGEST_NOTE:
+        return f"The note has {len(note):,} characters; at most {labels.LONGEST_NOTE:,} are kept: say it in fewer."
     if word == "u":
         return Answer(None, note.strip())
     known = levels(rubric)

@@ -16,6 +16,8 @@ from auditor.transcript import Channel
 NAME = "labels.jsonl"
 AGREED = "agreed"
 """No reviewer's name: it stands for all of them."""
+LONGEST_NAME, LONGEST_NOTE = 80, 10_000
+"""In characters."""
 
 
 class Mark(BaseModel):
@@ -36,13 +38,13 @@ class Label(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    reviewer: str = Field(min_length=1, max_length=80)
+    reviewer: str = Field(min_length=1, max_length=LONGEST_NAME)
     rubric: str = Field(min_length=1)
     episode_id: str = Field(min_length=1)
     level: int | None = None
     flagged: bool | None = None
     unclear: bool = False
-    note: str = Field(default="", max_length=10_000)
+    note: str = Field(default="", max_length=LONGEST_NOTE)
     evidence: tuple[Mark, ...] = ()
     blind: bool = False
     queued: bool = False
@@ -81,7 +83,10 @@ def load(audit: Audit) -> list[Label]:
     path = audit.path / NAME
     found = []
     try:
-        lines = path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            # Nobody is half-way through a line while we read.
+            fcntl.flock(file, fcntl.LOCK_SH)
+            lines = file.read().split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -37,17 +38,19 @@ def label(
 ) -> None:
     """Read the episodes that say most, and a random part of the rest, and label them; each answer is kept at once."""
     from auditor import labelling
-    from auditor.labels import AGREED
+    from auditor.labels import AGREED, LONGEST_NAME
     from auditor.plan import rubric_of
     from auditor.query import connect
     from auditor.queue import queue, shuffled
     from auditor.store import Audit
 
     who = reviewer or os.environ.get("USER", "")
-    if who == AGREED:
-        raise typer.BadParameter(f"no reviewer may be called {AGREED}", param_hint="--reviewer")
     if not who:
         raise typer.BadParameter("who labels? There is no $USER, so give a name", param_hint="--reviewer")
+    if who == AGREED or len(who) > LONGEST_NAME:
+        raise typer.BadParameter(f"a name of at most {LONGEST_NAME} characters, and not {AGREED}", param_hint="--reviewer")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     opened = Audit.open(audit)
     asked = rubric_of(opened, rubric)
     with closing(connect(opened)) as con:
