@@ -132,6 +132,17 @@ def test_what_the_audit_does_not_hold_is_counted_and_ignored(path):
     assert run(con, "SELECT count(*) FROM verdicts WHERE tier = 'reviewed' AND status = 'ok'")[1] == [(2,)], "ann's and agreed"
 
 
+def test_a_judge_that_changes_its_mind_moves_labels_between_strata(path):
+    label(path, "e001", False, stratum="rest")
+    label(path, "e000", True, stratum="flagged")
+    con = connect(Audit.open(path))
+    assert reviewed.moved(con) == 0
+    con.close()
+    put(path, [said("e001", True, quote="Done."), said("e000", True, quote="Done.", level=3)], part="j3")
+    con = connect(Audit.open(path))
+    assert reviewed.moved(con) == 2, "one is a disagreement now, the other high"
+
+
 def test_below_enough_the_judge_speaks_and_says_so(path):
     for i in [*DISAGREE, *FLAGGED, *REST[: ENOUGH - 15]]:
         label(path, f"e{i:03}", i in FLAGGED)

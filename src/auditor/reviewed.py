@@ -84,7 +84,8 @@ _EACH_SQL = f"""
 SELECT r.shard, r.row, l.episode_id, r.model, l.rubric, l.rubric_hash, 'reviewer:' || reviewer AS detector, 1 AS detector_version, 'all' AS view,
     'reviewed' AS tier, 'ok' AS status, l.flagged, l.level, {_ATTRIBUTES} AS attributes, note AS rationale,
     coalesce(c.size / c.drawn, 1.0) AS weight, NULL AS error, l.evidence
-FROM _labels l JOIN _placed p USING (episode_id, rubric) JOIN _rows r USING (episode_id) LEFT JOIN _sampled c USING (rubric, stratum)
+FROM _labels l JOIN _placed p USING (episode_id, rubric) JOIN _rows r USING (episode_id)
+LEFT JOIN _sampled c ON c.rubric = l.rubric AND c.stratum = p.stratum
 WHERE stands"""
 
 
@@ -122,6 +123,12 @@ def ignored(con: duckdb.DuckDBPyConnection) -> int:
     return int(con.execute(sql).fetchall()[0][0])
 
 
+def moved(con: duckdb.DuckDBPyConnection) -> int:
+    """How many labels that stand were drawn from another stratum than their episode is in now: their weights are rough."""
+    sql = "SELECT count(*) FROM _labels l JOIN _placed p USING (episode_id, rubric) WHERE stands AND queued AND l.stratum <> p.stratum"
+    return int(con.execute(sql).fetchall()[0][0]) if con.execute("SELECT 1 FROM _labels LIMIT 1").fetchall() else 0
+
+
 def unread(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Of each rubric with labels the strata of which nobody has read an episode, with their sizes: no weight can stand for them."""
     sql = "SELECT rubric, string_agg(size || ' ' || stratum, ', ' ORDER BY stratum) FROM _sampled WHERE drawn = 0 GROUP BY 1 ORDER BY 1"
@@ -135,10 +142,12 @@ def _table(told: list[labels.Label]) -> pa.Table:
     standing = {id(one) for one in labels.standing(told)}
     schema = pa.schema(
         [*((name, pa.string()) for name in ("reviewer", "rubric", "episode_id")), ("level", pa.int64()), ("flagged", pa.bool_())]
-        + [("note", pa.string()), ("queued", pa.bool_()), ("rubric_hash", pa.string()), ("stands", pa.bool_()), ("evidence", pa.list_(EVIDENCE))]
+        + [("note", pa.string()), ("queued", pa.bool_()), ("stratum", pa.string()), ("rubric_hash", pa.string()), ("stands", pa.bool_()), ("evidence", pa.list_(EVIDENCE))]
     )  # fmt: skip
     rows = [
-        one.model_dump(include={"reviewer", "rubric", "episode_id", "level", "flagged", "note", "queued", "rubric_hash"})
+        one.model_dump(
+            include={"reviewer", "rubric", "episode_id", "level", "flagged", "note", "queued", "stratum", "rubric_hash"}
+        )
         | {"stands": id(one) in standing, "evidence": [{"signal": None, **mark.model_dump(mode="json")} for mark in one.evidence]}
         for one in told
     ]

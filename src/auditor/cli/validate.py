@@ -44,6 +44,7 @@ def validate(
     from auditor.labels import load
     from auditor.plan import rubric_of, rubrics_of
     from auditor.query import connect
+    from auditor.reviewed import moved
     from auditor.show_validated import tables
     from auditor.store import Audit
 
@@ -64,6 +65,8 @@ def validate(
             given = truth.from_field(con, field, rubric)
         else:
             given = truth.own(opened, con, rubric)
+            if shifted := moved(con):
+                say(f"{shifted:,} labels were drawn before the detectors said what they say now: their weights are rough")
         found = checks.accuracies(con, given, chosen)
         wrong = checks.errors(con, given, found, chosen, errors) if errors else []
         versus: list[Any] = []
