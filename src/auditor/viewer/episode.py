@@ -91,21 +91,22 @@ def blocks(
     for piece in pieces(t, asked):
         of.setdefault(piece.message, []).append(piece)
     for i, m in enumerate(t.messages):
+        at = (m.timestamp or "")[:40]
         for piece in of.get(i, ()):
             found = runs(mask(piece.text), piece.channel, spans.get((i, piece.channel.value), ()))
-            yield _block(i, piece.channel.value, m, found)
+            yield _block(i, piece.channel.value, m, at, found)
+            at = ""
         if i not in of and (text := m.content or m.reasoning or "\n".join(c.text for c in m.tool_calls)):
-            yield _block(i, "copied" if m.origin in ("copied", "prefilled") else "echo", m, runs(mask(text), Channel.INJECTED, ()))
+            yield _block(i, "copied" if m.origin in ("copied", "prefilled") else "echo", m, at, runs(mask(text), Channel.INJECTED, ()))
 
 
-def _block(i: int, channel: str, m: Message, found: list[Run]) -> dict[str, Any]:
+def _block(i: int, channel: str, m: Message, at: str, found: list[Run]) -> dict[str, Any]:
     about = [m.name] if m.name and channel == "observation" else []
     about += [f"exit {m.exit_code}"] if m.exit_code is not None else []
     about += ["error"] if m.is_error else []
     about += [m.origin] if m.origin != "main" else []
     return {
-        "message": i, "channel": channel, "about": about, "at": (m.timestamp or "")[:40], "runs": found,
-        "lines": sum(r.lines for r in found if r.folded),
+        "message": i, "channel": channel, "about": about, "at": at, "runs": found,
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from auditor.query import run
 from auditor.viewer.shelf import condition
 
 PAGE = 50
-FILTERS = ("rubric", "level", "tier", "status", "model", "environment", "task", "text", "sort", "page", "with")
+FILTERS = ("rubric", "level", "tier", "status", "model", "environment", "task", "checkpoint", "text", "sort", "page", "with")
 SORTS = {
     "strongest": "strength DESC, episode_id",
     "id": "episode_id",
@@ -23,21 +23,23 @@ SORTS = {
 }
 # In blind mode an order or a filter would tell what is hidden.
 BLIND_SORT = "sha256(episode_id)"
-STATUSES = {"flagged": "status = 'ok' AND flagged", "clean": "status = 'ok' AND NOT flagged", "unclear": "status = 'ok' AND flagged IS NULL"}  # fmt: skip
+STATUSES = {"any": "true", "flagged": "status = 'ok' AND flagged", "clean": "status = 'ok' AND NOT flagged", "unclear": "status = 'ok' AND flagged IS NULL"}  # fmt: skip
 
 
 class Found(NamedTuple):
-    """One page of the list, and how many there are in all."""
+    """One page of the list, and how many there are in all. `implied`: a rubric or tier without a status asks for what it flags."""
 
     rows: list[dict[str, Any]]
     total: int
     page: int
     pages: int
+    implied: bool
 
 
 def find(con: duckdb.DuckDBPyConnection, wanted: Mapping[str, str], *, blind: bool = False) -> Found:
     """The episodes that the filters leave: model, environment, task, text; and a verdict with this rubric, tier, level, status."""
-    where, parameters = _where(wanted, blind=blind)
+    implied = not blind and any(wanted.get(name) for name in ("rubric", "tier", "level")) and not wanted.get("status")
+    where, parameters = _where({**wanted, "status": "flagged"} if implied else wanted, blind=blind)
     total = int(run(con, f"SELECT count(*) FROM _listed WHERE {where}", parameters)[1][0][0])
     pages = max(1, -(-total // PAGE))
     asked = wanted.get("page", "1")
@@ -49,14 +51,14 @@ def find(con: duckdb.DuckDBPyConnection, wanted: Mapping[str, str], *, blind: bo
     found = [{**dict(zip(columns, row, strict=True)), "verdicts": [], "quote": None} for row in rows]
     if not blind:
         _add_verdicts(con, found)
-    return Found(found, total, page, pages)
+    return Found(found, total, page, pages, implied)
 
 
 def _where(wanted: Mapping[str, str], *, blind: bool) -> tuple[str, list[str]]:
     conditions, parameters = ["true"], []
-    for name in ("model", "environment", "task"):
-        if (given := wanted.get(name)) and not (blind and name == "model"):
-            sql, value = condition(name, given)
+    for name in ("model", "checkpoint", "environment", "task"):
+        if (given := wanted.get(name)) and not (blind and name in ("model", "checkpoint")):
+            sql, value = condition(f"coalesce({name}, '–')", given)
             conditions.append(sql)
             parameters.append(value)
     if text := wanted.get("text", "").strip():
@@ -95,10 +97,11 @@ def _add_verdicts(con: duckdb.DuckDBPyConnection, found: list[dict[str, Any]]) -
     )
     for name, rubric, tier, level, by in verdicts:
         by_id[name]["verdicts"].append({"rubric": rubric, "tier": tier, "level": level, "by": by})
+    # The longest words of a judge, else of a signal, behind a flag.
     _, quotes = run(
         con,
-        "SELECT episode_id, arg_max(quote, CASE WHEN detector = 'signals' THEN 0 ELSE 1 END) FROM evidence"
-        f" WHERE episode_id IN ({marks or 'NULL'}) GROUP BY 1",
+        "SELECT episode_id, arg_max(quote, (detector <> 'signals')::INT * 1000 + least(length(quote), 200)) FROM evidence"
+        f" SEMI JOIN (SELECT * FROM verdicts WHERE flagged) v USING (episode_id, rubric, detector, view) WHERE episode_id IN ({marks or 'NULL'}) GROUP BY 1",
         list(by_id),
     )
     for name, quote in quotes:

@@ -26,7 +26,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 # A redirect that another page began would not carry the new cookie (SameSite=Strict): our own page goes on.
-_ENTER = '<!doctype html><meta http-equiv="refresh" content="0;url=/"><title>auditor</title>'
+_ENTER = '<!doctype html><meta http-equiv="refresh" content="0;url=/"><link rel="icon" href="/static/icon.svg"><title>auditor</title>'
 
 
 def is_loopback(host: str) -> bool:
