@@ -239,7 +239,7 @@ def serve(audit: Audit, options: Options, tell: Callable[[str], None]) -> None:
     viewer.form = guard.form
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, f"[{options.host}]" if ":" in options.host else options.host)  # noqa: S104
     url = f"http://{shown}:{port}/?token={guard.token}"
-    tell(f"{audit.path}: {url}\nCtrl-C ends it")
+    tell(f"{audit.path}: {url} (Ctrl-C ends it)")
     if options.browser and (os.name != "posix" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     config = uvicorn.Config(guard, log_level="error", access_log=False, proxy_headers=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2)

@@ -28,7 +28,7 @@ def page(shelf: Shelf, con: duckdb.DuckDBPyConnection, given: str, *, blind: boo
     transcript, asked = read(shelf, con, row)
     name = row["episode_id"]
     labels = [one for one in shelf.labels() if one.episode_id == name and (not blind or one.reviewer == reviewer)]
-    proof = [] if blind else _evidence(evidence_of(con, name), labels)
+    proof = _evidence([] if blind else evidence_of(con, name), labels)
     mask = masking(shelf, con, transcript) if blind else str
     told = {
         "row": row, "mask": mask, "labels": labels, "evidence": proof, "blocks": list(blocks(transcript, asked, proof, mask)),
