@@ -47,7 +47,7 @@ def make(path: Path, episodes: int) -> None:
                     verdicts.add(store.verdict_row(verdict(t.id, i, rubric, flagged=(i + n) % 10 == 0), t.model, shard, i))
             rows.close()
             verdicts.close()
-        live = {rubric: (f"verdicts/{shard}-1.parquet", "h") for rubric in RUBRICS}
+        live = dict.fromkeys(RUBRICS, (f"verdicts/{shard}-1.parquet", "h"))
         audit.commit(
             store.Commit(shard=shard, fingerprint=shard, files=[], units=[], episodes=f"episodes/{shard}.parquet", rubrics=live)
         )
@@ -87,7 +87,8 @@ def measure(path: Path) -> tuple[float, dict[str, float]]:
                 answer = con.getresponse()
                 body = answer.read()
                 times.append(time.perf_counter() - begun)
-                assert answer.status == 200 and b"episode-" in body, body[-400:]
+                assert answer.status == 200, body[-400:]
+                assert b"episode-" in body, body[-400:]
             found[name] = sorted(times)[2]
         return ready, found
     finally:

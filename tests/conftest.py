@@ -68,7 +68,8 @@ def view():
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         said = ""
         while not (found := re.search(r"http://\S+token=\S+", said)):
-            assert (line := process.stderr.readline()), f"it ended: {said}"
+            line = process.stderr.readline()
+            assert line, f"it ended: {said}"
             said += line
         served = Served(process, found[0], httpx.Client(base_url=found[0].partition("/?")[0], timeout=30))
         started.append(served)

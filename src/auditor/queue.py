@@ -18,7 +18,7 @@ class Queued(NamedTuple):
     inclusion: float
 
 
-def queue(con: duckdb.DuckDBPyConnection, rubric: str, *, reviewer: str, n: int, seed: int = 0) -> list[Queued]:  # noqa: ARG001
+def queue(con: duckdb.DuckDBPyConnection, rubric: str, *, reviewer: str, n: int, seed: int = 0) -> list[Queued]:
     """At most `n` episodes for one rubric."""
     sql = "SELECT episode_id, coalesce(bool_or(flagged), false) FROM verdicts WHERE rubric = ? GROUP BY 1"
     rows = sorted(run(con, sql, [rubric])[1], key=lambda row: (not row[1], uniform(row[0], seed)))

@@ -18,7 +18,9 @@ SAYS = "Done.\u202e All \x1b[31m42 tests pass now."
 @pytest.fixture(scope="module")
 def page(view, tmp_path_factory):
     report = {"role": "assistant", "content": SAYS}
-    audit = scanned(tmp_path_factory.mktemp("labels"), episode("a/b'\"", *RED[:-1], report), *(episode(f"g{i}", *GREEN) for i in range(3)))
+    audit = scanned(
+        tmp_path_factory.mktemp("labels"), episode("a/b'\"", *RED[:-1], report), *(episode(f"g{i}", *GREEN) for i in range(3))
+    )
     return view(audit, "--reviewer", "ann"), Audit(audit)
 
 
@@ -35,16 +37,24 @@ def audit(page):
 
 def test_evidence_is_the_words_of_the_log_not_of_the_page(served, audit):
     # What is shown is `Done.\u202e All \x1b[31m42 …`, spelled out: 6 characters for one, 4 for another.
-    chosen = {"message": 3, "channel": "final", "start": [0, len("Done.\\u202e ")], "end": [0, len("Done.\\u202e All \\x1b[31m42")]}
+    chosen = {
+        "message": 3,
+        "channel": "final",
+        "start": [0, len("Done.\\u202e ")],
+        "end": [0, len("Done.\\u202e All \\x1b[31m42")],
+    }
     answer = served.label(episode="a/b'\"", level=3, note=" it knew ", evidence=[chosen])
-    assert answer.status_code == 200 and answer.json()["next"] is None
+    assert answer.status_code == 200
+    assert answer.json()["next"] is None
     (one,) = labels.load(audit)
     assert (one.reviewer, one.level, one.flagged, one.note, one.blind, one.queued) == ("ann", 3, True, "it knew", False, False)
     (mark,) = one.evidence
     assert mark.quote == "All \x1b[31m42" == SAYS[mark.start : mark.end]
     assert one.rubric_hash == next(r for r in load_all() if r.id == "concealment").judge_hash
     again = served.client.get("/episode", params={"id": "a/b'\"", "rubric": "concealment"}).text
-    assert "stands since" in again and "it knew" in again and "All \\x1b[31m42" in again
+    assert "stands since" in again
+    assert "it knew" in again
+    assert "All \\x1b[31m42" in again
 
 
 def test_the_last_word_stands_and_nothing_is_changed(served, audit):
@@ -72,7 +82,9 @@ def test_the_last_word_stands_and_nothing_is_changed(served, audit):
 )  # fmt: skip
 def test_what_is_no_label_is_refused_in_one_line(served, audit, facts, told):
     answer = served.label(episode="g0", **facts)
-    assert answer.status_code == 400 and told in answer.json()["error"] and "\n" not in answer.json()["error"]
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
     assert labels.load(audit) == []
 
 
@@ -95,8 +107,11 @@ def test_the_queue_gives_what_is_not_labelled_and_labels_say_their_stratum(serve
 
 
 def test_skipping_leaves_an_episode_in_the_queue(served):
-    first, second = (served.client.get("/queue", params={"rubric": "concealment", "skip": n}).headers["location"] for n in ("0", "1"))
-    assert first != second and "skip=1" in second
+    first, second = (
+        served.client.get("/queue", params={"rubric": "concealment", "skip": n}).headers["location"] for n in ("0", "1")
+    )
+    assert first != second
+    assert "skip=1" in second
     assert "4 skipped" in served.client.get("/queue", params={"rubric": "concealment", "skip": "4"}).text
 
 
@@ -104,16 +119,22 @@ def test_blind_hides_model_verdicts_evidence_and_other_people(view, tmp_path):
     words = {"role": "user", "content": "You are Heron-9-Secret. Make the suite pass."}
     run = episode("heron-9-secret-run", words, *RED[1:], model="lab/heron-9-secret", task="for heron-9-secret")
     audit = Audit(scanned(tmp_path, run))
-    labels.append(audit, labels.Label(reviewer="bob", rubric="concealment", episode_id=run["id"], level=3, flagged=True, note="bob says"))
+    labels.append(
+        audit, labels.Label(reviewer="bob", rubric="concealment", episode_id=run["id"], level=3, flagged=True, note="bob says")
+    )
     served = view(audit.path, "--blind", "--reviewer", "ann")
     there = served.client.get("/queue", params={"rubric": "concealment"}).headers["location"]
-    pages = [served.client.get(path).text for path in (there, "/", "/episodes", there.replace("/episode?", "/compare?").replace("id=", "a="))]
+    pages = [
+        served.client.get(path).text
+        for path in (there, "/", "/episodes", there.replace("/episode?", "/compare?").replace("id=", "a="))
+    ]
     assert not re.search("(?i)heron|bob|<mark|candidate", "".join(pages[:3]) + there)
     assert "█" in pages[0]
     name = re.search("id=(~?[0-9a-f]+)", there)[1]
     assert served.client.get("/raw", params={"id": name}).status_code == 404
     assert served.label(episode=name, level=2).status_code == 200
-    assert labels.load(audit)[-1].blind and labels.load(audit)[-1].episode_id == "heron-9-secret-run"
+    assert labels.load(audit)[-1].blind
+    assert labels.load(audit)[-1].episode_id == "heron-9-secret-run"
 
 
 def test_agreement_of_two(served, audit):
@@ -122,18 +143,22 @@ def test_agreement_of_two(served, audit):
             told = {"unclear": True} if level is None else {"level": level, "flagged": level >= 2}
             labels.append(audit, labels.Label(reviewer=reviewer, rubric="concealment", episode_id=name, **told))
     (found,) = agreement(labels.standing(labels.load(audit)))
-    assert (found.n, found.alike) == (3, 2) and found.pabak == pytest.approx(1 / 3) and found.kappa == pytest.approx(0.4)
+    assert (found.n, found.alike) == (3, 2)
+    assert found.pabak == pytest.approx(1 / 3)
+    assert found.kappa == pytest.approx(0.4)
     assert "2/3" in served.client.get("/").text
 
 
 def test_a_damaged_label_is_named_on_the_page(served, audit):
     (audit.path / "labels.jsonl").write_text('{"reviewer": 1}\n')
     answer = served.client.get("/episodes")
-    assert answer.status_code == 500 and "labels.jsonl, line 1: no label" in answer.text
+    assert answer.status_code == 500
+    assert "labels.jsonl, line 1: no label" in answer.text
 
 
 def test_a_scale_has_a_key_for_each_value():
     for rubric in load_all():
         found = steps(rubric)
-        assert [s.key for s in found] == list(range(1, len(found) + 1)) and len(found) < 10
+        assert [s.key for s in found] == list(range(1, len(found) + 1))
+        assert len(found) < 10
         assert [s.value for s in found] == sorted({level.value for level in rubric.levels})

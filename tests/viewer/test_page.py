@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (apt-
 LONG = {"role": "tool", "tool_call_id": "a", "content": "".join(f"line {i}\n" for i in range(400)) + RED[2]["content"]}
 EVIL = (
     "<script>document.title='HACKED'</script><img src=x onerror=\"document.title='HACKED'\"><svg onload=alert(1)></svg>"
-    "</textarea></title></style><a href=\"javascript:alert(1)\">x</a>{{ 7*7 }}'\"`\u202e\u200b\x1b[31m\x1b]8;;http://evil.example\x07\u2028\0"
+    '</textarea></title></style><a href="javascript:alert(1)">x</a>{{ 7*7 }}\'"`\u202e\u200b\x1b[31m\x1b]8;;http://evil.example\x07\u2028\0'
 )
 # Elements that are not ours: a script without a file of ours, a picture, a handler, an address that is a script.
 INJECTED = """[...document.querySelectorAll('*')].filter(x => x.matches('script:not([src^="/static/"]), img, iframe, a[href^="javascript" i]')
@@ -66,7 +66,9 @@ def served(view, tmp_path_factory):
         episode("green", *GREEN, model="heron", environment="web"),
         episode("other", *RED, model="magpie", environment="shell"),
     )
-    verdict = said("red", True, level=2, quote="Done. All 42", rationale="it saw the failure", attributes={"votes": [True, True, False]})
+    verdict = said(
+        "red", True, level=2, quote="Done. All 42", rationale="it saw the failure", attributes={"votes": [True, True, False]}
+    )
     put(audit, [verdict])
     return view(audit, "--reviewer", "ann"), Audit(audit)
 
@@ -94,11 +96,13 @@ def test_filter_open_jump_label_reload(served, enter):
     page.keyboard.press("Enter")
     page.wait_for_url("**/episode?id=red**")
 
-    assert page.locator(".msg.observation .fold").count() == 1 and not page.locator("text=line 200").is_visible()
+    assert page.locator(".msg.observation .fold").count() == 1
+    assert not page.locator("text=line 200").is_visible()
     page.click(".evidence a >> text=Done. All 42")
     mark = page.locator("mark.now").first
     mark.wait_for()
-    assert mark.text_content().startswith("Done") and page.locator(".msg.here").get_attribute("data-channel") == "final"
+    assert mark.text_content().startswith("Done")
+    assert page.locator(".msg.here").get_attribute("data-channel") == "final"
     assert "votes yes yes no" in page.locator(".verdict").first.text_content()
     page.keyboard.press("n")
     page.keyboard.press("x")
@@ -128,14 +132,16 @@ def test_a_level_by_the_mouse_and_help(served, enter):
     page.goto(served[0].base + "/queue?rubric=reward_hacking")
     first = page.url
     page.keyboard.press("?")
-    assert page.locator("#help").is_visible() and "next, previous evidence" in page.locator("#help").text_content()
+    assert page.locator("#help").is_visible()
+    assert "next, previous evidence" in page.locator("#help").text_content()
     page.keyboard.press("Escape")
     page.click("#label >> text=Save")
     assert page.locator("#said").text_content() == "choose a level first"
     page.click("fieldset:not([hidden]) >> text=unclear")
     with page.expect_navigation():
         page.click("#label >> text=Save")
-    assert page.url != first and "1 of 3 done" in page.locator("#label").text_content()
+    assert page.url != first
+    assert "1 of 3 done" in page.locator("#label").text_content()
     assert labels.load(served[1])[-1].unclear
     assert page.wrong == []
 
@@ -149,7 +155,8 @@ def test_side_by_side(served, enter):
     assert page.locator(".pane").count() == 2
     page.locator(".pane").nth(1).locator("h3").first.click()
     page.keyboard.press("j")
-    assert page.locator(".pane").nth(1).locator(".here").count() == 1 and page.locator(".here").count() == 1
+    assert page.locator(".pane").nth(1).locator(".here").count() == 1
+    assert page.locator(".here").count() == 1
     assert page.wrong == []
 
 
@@ -198,4 +205,5 @@ def test_hostile_transcripts_run_nothing_and_ask_nothing(view, enter, tmp_path):
     page.goto(f"{served.base}/episodes?text=%3Cscript%3Ealert(1)%3C/script%3E&model=%3Csvg%3E&reviewer=%22%3E%3Cscript%3E")
     page.goto(served.base + "/")
     assert len(labels.load(Audit(audit))) == 2 * len(made)
-    assert page.wrong == [] and not any("HACKED" == title for title in found)
+    assert page.wrong == []
+    assert not any(title == "HACKED" for title in found)

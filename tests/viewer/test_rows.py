@@ -37,22 +37,28 @@ def test_filters(listed):
     assert ids(environment="web", sort="id") == ["green", "red"]
     assert ids(rubric="concealment") == ["green", "other", "red"], "a rubric alone: what it flags"
     assert ids(rubric="concealment", tier="judged") == ["green"]
-    assert ids(level="3") == ["green"] and ids(level="4") == []
+    assert ids(level="3") == ["green"]
+    assert ids(level="4") == []
     assert ids(status="refused") == ["other"]
     assert set(ids(rubric="concealment", status="clean", environment="web")) == {"green"}, "by its signals"
     assert ids(text="PARSER") == ["red"], "a task"
     assert set(ids(text="all 42 tests pass", model="heron")) == {"red"}, "a quote"
     assert ids(text="would not") == ["other"], "a rationale"
     assert ids(text="Make the suite pass") == [], "the messages are not searched, and the page says so"
-    assert ids(model="nobody") == [] and ids(level="x", page="x", sort="x; DROP", rubric="' OR 1=1") == []
+    assert ids(model="nobody") == []
+    assert ids(level="x", page="x", sort="x; DROP", rubric="' OR 1=1") == []
 
 
 def test_pages(listed):
     served, ids, _ = listed
-    assert len(ids()) == 50 and len(ids(page="3")) == 23 and ids(page="99") == ids(page="3")
+    assert len(ids()) == 50
+    assert len(ids(page="3")) == 23
+    assert ids(page="99") == ids(page="3")
     assert not set(ids()) & set(ids(page="2"))
     page = served.client.get("/episodes", params={"environment": "bulk", "sort": "id", "page": "2"}).text
-    assert 'rel="next" href="/episodes?environment=bulk&amp;sort=id&amp;page=3"' in page, "filters stand in the URL of the next page"
+    assert 'rel="next" href="/episodes?environment=bulk&amp;sort=id&amp;page=3"' in page, (
+        "filters stand in the URL of the next page"
+    )
 
 
 def test_blind_hides_what_would_tell(listed):
@@ -61,7 +67,8 @@ def test_blind_hides_what_would_tell(listed):
     page = served.client.get("/episodes", params={"blind": "1", "environment": "web"}).text
     assert not re.search("heron|magpie|concealment|candidate|judged", page)
     names = ids(blind="1", environment="web")
-    assert len(names) == 2 and not {"red", "green"} & set(names)
+    assert len(names) == 2
+    assert not {"red", "green"} & set(names)
 
 
 def test_it_follows_the_audit(listed):

@@ -27,7 +27,7 @@ from auditor.rates import percent
 from auditor.store import Audit
 from auditor.text import excerpt, visible
 from auditor.viewer import episode, labelling, rows
-from auditor.viewer.safe import Guard
+from auditor.viewer.safe import Guard, shown
 from auditor.viewer.shelf import Shelf, key
 
 _TYPES = {"css": "text/css", "mjs": "text/javascript", "svg": "image/svg+xml"}
@@ -64,7 +64,7 @@ class Viewer:
         """The routes."""
         pages: dict[str, Callable[[Request], Response]] = {
             "/": self.overview, "/episodes": self.episodes, "/episode": self.episode, "/compare": self.compare,
-            "/queue": self.queue, "/raw": self.raw, "/static/{name}": self.static,
+            "/queue": self.queue, "/raw": self.raw, "/static/{name}": self.static, "/favicon.ico": self.static,
         }  # fmt: skip
         return Starlette(
             routes=[*(Route(path, page) for path, page in pages.items()), Route("/label", self.label, methods=["POST"])],
@@ -85,7 +85,7 @@ class Viewer:
             told["counts"] = Counter((x.reviewer, x.rubric) for x in given)
             told["queues"] = {name: self.handed.state(con, name, reviewer)[1:] for name in self.shelf.rubrics}
             told["agreement"] = labelling.agreement(given)
-            return self._page(request, "overview.html", **told)
+            return self._page(request, "overview.html", told)
 
     def episodes(self, request: Request) -> Response:
         """The list, filtered, sorted and paged by the URL."""
@@ -97,8 +97,11 @@ class Viewer:
             for one in self.shelf.labels():
                 if one.reviewer == reviewer or not blind:
                     mine.setdefault(one.episode_id, []).append(one)
-            told = {"found": found, "wanted": wanted, "choices": self.shelf.once("choices", lambda: rows.choices(con)), "mine": mine}
-            return self._page(request, "episodes.html", **told, mask=episode.masking(self.shelf, con) if blind else str)
+            told = {
+                "found": found, "wanted": wanted, "choices": self.shelf.once("choices", lambda: rows.choices(con)), "mine": mine,
+                "mask": episode.masking(self.shelf, con) if blind else str,
+            }  # fmt: skip
+            return self._page(request, "episodes.html", told)
 
     def episode(self, request: Request) -> Response:
         """One episode, to read and to label."""
@@ -108,7 +111,7 @@ class Viewer:
             rubric = self._rubric(request, told)
             queue = self.handed.state(con, rubric, reviewer)[1:] if request.query_params.get("queued") else None
         mine = {one.rubric: one for one in told["labels"] if one.reviewer == reviewer}
-        return self._page(request, "episode.html", **told, rubric=rubric, queue=queue, mine=mine)
+        return self._page(request, "episode.html", {**told, "rubric": rubric, "queue": queue, "mine": mine})
 
     def compare(self, request: Request) -> Response:
         """Two episodes side by side."""
@@ -117,7 +120,7 @@ class Viewer:
             sides = [
                 episode.page(self.shelf, con, request.query_params.get(name, ""), blind=blind, reviewer=reviewer) for name in "ab"
             ]
-        return self._page(request, "compare.html", sides=sides)
+        return self._page(request, "compare.html", {"sides": sides})
 
     def queue(self, request: Request) -> Response:
         """On to the next episode of the queue."""
@@ -132,7 +135,7 @@ class Viewer:
             blind, _ = self._who(request)
             query = {"id": key(left[skipped], hidden=blind), "rubric": rubric, "queued": 1, "skip": skipped or ""}
             return RedirectResponse(self._link(request)("/episode", **query), 303)
-        return self._page(request, "done.html", rubric=rubric, done=done, total=total, skipped=len(left))
+        return self._page(request, "done.html", {"rubric": rubric, "done": done, "total": total, "skipped": len(left)})
 
     def raw(self, request: Request) -> Response:
         """The record of an episode as JSON."""
@@ -143,7 +146,7 @@ class Viewer:
 
     def static(self, request: Request) -> Response:
         """A file of our own, out of a fixed dictionary."""
-        if (found := self._static.get(request.path_params["name"])) is None:
+        if (found := self._static.get(request.path_params.get("name", "icon.svg"))) is None:
             raise HTTPException(404, "no such file")
         return Response(found[0], media_type=found[1])
 
@@ -156,9 +159,7 @@ class Viewer:
     def _label(self, request: Request, body: bytes) -> Response:
         queued = bool(request.query_params.get("queued"))
         with self.shelf.cursor() as con:
-            made = labelling.save(
-                self.shelf, con, body, self.handed, from_queue=queued, always_blind=self.options.blind
-            )
+            made = labelling.save(self.shelf, con, body, self.handed, from_queue=queued, always_blind=self.options.blind)
         skip = request.query_params.get("skip", "")
         told = self._link(request)("/queue", rubric=made.rubric, skip=skip) if queued else None
         return JSONResponse({"at": made.at, "next": told})
@@ -169,7 +170,7 @@ class Viewer:
         text = error.detail if isinstance(error, HTTPException) else " ".join(str(error).split())
         if request.method == "POST":
             return JSONResponse({"error": visible(text)}, 400 if status == 404 else status)
-        return self._page(request, "failed.html", status_code=status, status=status, text=text)
+        return self._page(request, "failed.html", {"text": text}, status)
 
     def _who(self, request: Request) -> tuple[bool, str]:
         """Whether detectors and names are hidden, and who reads: both stand in the URL."""
@@ -191,14 +192,14 @@ class Viewer:
 
         return link
 
-    def _page(self, request: Request, name: str, status_code: int = 200, **told: Any) -> Response:
+    def _page(self, request: Request, name: str, told: dict[str, Any], status: int = 200) -> Response:
         blind, reviewer = self._who(request)
         shared = {
             "blind": blind, "always_blind": self.options.blind, "reviewer": reviewer, "link": self._link(request), "form": self.form,
             "here": request.url.path, "query": dict(request.query_params), "rubrics": self.shelf.rubrics, "steps": self.steps,
             "audit": self.shelf.audit.path.resolve().name, "key": lambda value: key(value, hidden=blind),
         }  # fmt: skip
-        return HTMLResponse(self._env.get_template(name).render(**shared, **told), status_code)
+        return HTMLResponse(self._env.get_template(name).render(**shared, **told, status=status), status)
 
 
 def _by_group(con: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -233,16 +234,25 @@ def serve(audit: Audit, options: Options, tell: Callable[[str], None]) -> None:
         listener.listen(64)
     except OSError as error:
         listener.close()
-        raise AuditorError(f"{options.host}:{options.port}: cannot listen ({error.strerror or error}); give another --port") from None
+        raise AuditorError(
+            f"{options.host}:{options.port}: cannot listen ({error.strerror or error}); give another --port"
+        ) from None
     port = listener.getsockname()[1]
     guard = Guard(viewer.app(), options.host, port)
     viewer.form = guard.form
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, f"[{options.host}]" if ":" in options.host else options.host)  # noqa: S104
-    url = f"http://{shown}:{port}/?token={guard.token}"
+    url = f"http://{shown(options.host)}:{port}/?token={guard.token}"
     tell(f"{audit.path}: {url} (Ctrl-C ends it)")
     if options.browser and (os.name != "posix" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-    config = uvicorn.Config(guard, log_level="error", access_log=False, proxy_headers=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        guard,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:

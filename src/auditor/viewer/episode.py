@@ -74,7 +74,8 @@ def _evidence(found: Sequence[Mapping[str, Any]], labels: Sequence[Label]) -> li
     # Within a message as it is shown: reasoning, text, action.
     shown = ("reasoning", "final", "say", "reply", "action")
     in_order = sorted(
-        by_place.values(), key=lambda e: (e["place"][0], shown.index(e["place"][1]) if e["place"][1] in shown else 0, e["place"][2:])
+        by_place.values(),
+        key=lambda e: (e["place"][0], shown.index(e["place"][1]) if e["place"][1] in shown else 0, e["place"][2:]),
     )
     return [{**entry, "number": i} for i, entry in enumerate(in_order, 1)]
 
@@ -97,7 +98,9 @@ def blocks(
             yield _block(i, piece.channel.value, m, at, found)
             at = ""
         if i not in of and (text := m.content or m.reasoning or "\n".join(c.text for c in m.tool_calls)):
-            yield _block(i, "copied" if m.origin in ("copied", "prefilled") else "echo", m, at, runs(mask(text), Channel.INJECTED, ()))
+            yield _block(
+                i, "copied" if m.origin in ("copied", "prefilled") else "echo", m, at, runs(mask(text), Channel.INJECTED, ())
+            )
 
 
 def _block(i: int, channel: str, m: Message, at: str, found: list[Run]) -> dict[str, Any]:

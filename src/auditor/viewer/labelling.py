@@ -85,6 +85,9 @@ class Handed:
 
     def state(self, con: duckdb.DuckDBPyConnection, rubric: str, reviewer: str) -> tuple[list[str], int, int]:
         """What is left of the queue, in its order; how many are done; and how many there are."""
+        return self._shelf.once(("queue", rubric, reviewer), lambda: self._state(con, rubric, reviewer))
+
+    def _state(self, con: duckdb.DuckDBPyConnection, rubric: str, reviewer: str) -> tuple[list[str], int, int]:
         done = {x.episode_id for x in self._shelf.labels() if x.reviewer == reviewer and x.rubric == rubric and x.queued}
         wanted = QUEUE * (len(done) // QUEUE + 1)
         waiting = [q for q in queue(con, rubric, reviewer=reviewer, n=wanted) if q.episode_id not in done][: wanted - len(done)]

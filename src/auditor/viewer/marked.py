@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from auditor.text import visible
@@ -16,7 +17,14 @@ from auditor.transcript import Channel
 _LINE = re.compile(r"[^\n]{0,400}\n?")
 _HEAD, _TAIL, _NEAR, _LEAST = 8, 3, 3, 5
 # Lines that are shown whole, by channel. A report and its replies are never folded.
-_WHOLE = {Channel.OBSERVATION: 18, Channel.ACTION: 40, Channel.TASK: 40, Channel.INJECTED: 12, Channel.SAY: 60, Channel.REASONING: 80}
+_WHOLE = {
+    Channel.OBSERVATION: 18,
+    Channel.ACTION: 40,
+    Channel.TASK: 40,
+    Channel.INJECTED: 12,
+    Channel.SAY: 60,
+    Channel.REASONING: 80,
+}
 _MOST = 300_000
 
 
@@ -72,7 +80,7 @@ def _stretches(flags: Sequence[bool]) -> Iterator[tuple[int, int]]:
 def _parts(text: str, start: int, end: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[Part]:
     here = [s for s in spans if s[0] < end and start < s[1]]
     cuts = sorted({start, end, *(c for a, b, _ in here for c in (a, b) if start < c < end)})
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         yield Part(a, visible(text[a:b]), tuple(n for first, last, n in here if first <= a and b <= last))
 
 

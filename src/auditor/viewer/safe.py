@@ -26,12 +26,21 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 # A redirect that another page began would not carry the new cookie (SameSite=Strict): our own page goes on.
-_ENTER = '<!doctype html><meta http-equiv="refresh" content="0;url=/"><link rel="icon" href="/static/icon.svg"><title>auditor</title>'
+_ENTER = (
+    '<!doctype html><meta http-equiv="refresh" content="0;url=/"><link rel="icon" href="/static/icon.svg"><title>auditor</title>'
+)
 
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def shown(host: str) -> str:
+    """`host` as it stands in an address; this machine's own name where all of its addresses listen."""
+    if _is_address(host) and ipaddress.ip_address(host).is_unspecified:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 def _is_address(host: str) -> bool:
@@ -69,9 +78,7 @@ class Guard:
             return PlainTextResponse("403: asked by another page\n", 403)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
         if given and scope["method"] == "GET" and _equal(given[0], self.token):
-            return HTMLResponse(
-                _ENTER, headers={"set-cookie": f"{self._cookie}={self._pass}; HttpOnly; SameSite=Strict; Path=/"}
-            )
+            return HTMLResponse(_ENTER, headers={"set-cookie": f"{self._cookie}={self._pass}; HttpOnly; SameSite=Strict; Path=/"})
         if not _equal(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._pass):
             return PlainTextResponse("403: open the address that 'auditor view' printed, with its token\n", 403)
         if scope["method"] not in ("GET", "HEAD") and not _equal(headers.get(FORM_HEADER, ""), self.form):

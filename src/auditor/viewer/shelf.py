@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ class Shelf:
         self._stamp: tuple[Any, ...] = ()
         self._con: duckdb.DuckDBPyConnection
         self._labels: list[labels.Label] = []
-        self._made: dict[str, Any] = {}
+        self._made: dict[Hashable, Any] = {}
         self._read: OrderedDict[str, Transcript] = OrderedDict()
         self._follow()
 
@@ -61,7 +61,7 @@ class Shelf:
         """The labels that stand, as of the last cursor."""
         return self._labels
 
-    def once(self, name: str, make: Callable[[], T]) -> T:
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, kept until the audit changes."""
         made = self._made
         if name not in made:
