@@ -56,21 +56,21 @@ def masking(shelf: Shelf, con: duckdb.DuckDBPyConnection, transcript: Transcript
 def _evidence(found: Sequence[Mapping[str, Any]], labels: Sequence[Label]) -> list[dict[str, Any]]:
     """Numbered in the order of the text; words that several signals, judges or people chose are one, with all their names."""
     by_place: dict[tuple[int, str, int, int], dict[str, Any]] = {}
-    told = [
-        ((e["message"], e["channel"], e["start"], e["end"]), e["quote"], "signal" if e["detector"] == "signals" else "judge",
-         f"{e['rubric']} · {e['signal'] or e['detector'].removeprefix('judge:')}" + ("" if e["view"] == "all" else f", view {e['view']}"))
-        for e in found
-    ]  # fmt: skip
-    told += [
-        ((m.message, m.channel.value, m.start, m.end), m.quote, "person", f"{one.rubric} · {one.reviewer}")
-        for one in labels
-        for m in one.evidence
-    ]
-    for place, quote, kind, by in told:
-        entry = by_place.setdefault(place, {"place": place, "quote": quote, "kinds": [], "by": []})
-        for key, value in (("kinds", kind), ("by", by)):
-            if value not in entry[key]:
-                entry[key].append(value)
+
+    def add(place: tuple[int, str, int, int], quote: str, kind: str, rubric: str, by: str) -> None:
+        entry = by_place.setdefault(place, {"place": place, "quote": quote, "kinds": {}, "by": {}})
+        entry["kinds"][kind] = entry["by"].setdefault(rubric, {})[by] = True
+
+    for e in found:
+        place = (e["message"], e["channel"], e["start"], e["end"])
+        if e["detector"] == "signals":
+            add(place, e["quote"], "signal", e["rubric"], e["signal"])
+        elif e["detector"].startswith("judge:"):
+            view = "" if e["view"] == "all" else f" (view {e['view']})"
+            add(place, e["quote"], "judge", e["rubric"], e["detector"].removeprefix("judge:") + view)
+    for one in labels:
+        for m in one.evidence:
+            add((m.message, m.channel.value, m.start, m.end), m.quote, "person", one.rubric, one.reviewer)
     # Within a message as it is shown: reasoning, text, action.
     shown = ("reasoning", "final", "say", "reply", "action")
     in_order = sorted(
@@ -95,16 +95,15 @@ def blocks(
         at = (m.timestamp or "")[:40]
         for piece in of.get(i, ()):
             found = runs(mask(piece.text), piece.channel, spans.get((i, piece.channel.value), ()))
-            yield _block(i, piece.channel.value, m, at, found)
+            yield _block(i, piece.channel.value, m, at, found, mask)
             at = ""
         if i not in of and (text := m.content or m.reasoning or "\n".join(c.text for c in m.tool_calls)):
-            yield _block(
-                i, "copied" if m.origin in ("copied", "prefilled") else "echo", m, at, runs(mask(text), Channel.INJECTED, ())
-            )
+            channel = "copied" if m.origin in ("copied", "prefilled") else "echo"
+            yield _block(i, channel, m, at, runs(mask(text), Channel.INJECTED, ()), mask)
 
 
-def _block(i: int, channel: str, m: Message, at: str, found: list[Run]) -> dict[str, Any]:
-    about = [m.name] if m.name and channel == "observation" else []
+def _block(i: int, channel: str, m: Message, at: str, found: list[Run], mask: Callable[[str], str]) -> dict[str, Any]:
+    about = [mask(m.name)] if m.name and channel == "observation" else []
     about += [f"exit {m.exit_code}"] if m.exit_code is not None else []
     about += ["error"] if m.is_error else []
     about += [m.origin] if m.origin != "main" else []
