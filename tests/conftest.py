@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -63,9 +64,11 @@ def view():
     """Start `auditor view` on an audit; Ctrl-C ends it, with one line, when the tests of a file are done."""
     started: list[Served] = []
 
-    def run(audit: Path, *args: str) -> Served:
-        command = [str(Path(sys.executable).with_name("auditor")), "view", str(audit), *args, "--no-browser"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    def run(audit: Path, *args: str, browser: Path | None = None) -> Served:
+        command = [str(Path(sys.executable).with_name("auditor")), "view", str(audit), *args]
+        env = {**os.environ, "BROWSER": f"{browser} %s", "DISPLAY": ":0"}
+        command += [] if browser else ["--no-browser"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
         said = ""
         while not (found := re.search(r"http://\S+token=\S+", said)):
             line = process.stderr.readline()

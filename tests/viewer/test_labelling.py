@@ -131,7 +131,10 @@ def test_blind_hides_model_verdicts_evidence_and_other_people(view, tmp_path):
     assert not re.search("(?i)heron|bob|<mark|candidate", "".join(pages[:3]) + there)
     assert "█" in pages[0]
     name = re.search("id=(~?[0-9a-f]+)", there)[1]
-    assert served.client.get("/raw", params={"id": name}).status_code == 404
+    gone = served.client.get("/raw", params={"id": name})
+    assert gone.status_code == 404
+    assert "heron" not in gone.text
+    assert "choose a level" in served.label(episode=name, level=9).json()["error"]
     assert served.label(episode=name, level=2).status_code == 200
     assert labels.load(audit)[-1].blind
     assert labels.load(audit)[-1].episode_id == "heron-9-secret-run"

@@ -184,12 +184,12 @@ def test_hostile_transcripts_run_nothing_and_ask_nothing(view, enter, tmp_path):
     served = view(audit, "--reviewer", EVIL.replace("\0", "")[:80])
     page = enter(served)
     found = []
-    for start in ("/episodes", "/episodes?blind=1"):
+    for start, some in (("/episodes", len(made)), ("/episodes?blind=1", 2)):
         page.goto(served.base + start)
         assert len(page.content()) < 200_000, "a long name is cut"
         links = page.locator("tr.row .what a").evaluate_all("all => all.map(a => a.href)")
         assert len(links) == len(made)
-        for link in links:
+        for link in links[:some]:
             page.goto(link)
             assert page.locator("#label").count() == 1, link
             found.append(page.title())
@@ -204,6 +204,6 @@ def test_hostile_transcripts_run_nothing_and_ask_nothing(view, enter, tmp_path):
     page.goto(f"{served.base}/compare?a={a}&b={b}")
     page.goto(f"{served.base}/episodes?text=%3Cscript%3Ealert(1)%3C/script%3E&model=%3Csvg%3E&reviewer=%22%3E%3Cscript%3E")
     page.goto(served.base + "/")
-    assert len(labels.load(Audit(audit))) == 2 * len(made)
+    assert len(labels.load(Audit(audit))) == len(made) + 2
     assert page.wrong == []
     assert not any(title == "HACKED" for title in found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 from conftest import RED, episode, scanned
@@ -102,3 +104,19 @@ def test_the_network_is_let_in_only_by_who_knows(auditor, view, audit):
     taken = auditor("view", audit, "--port", port, "--host", "0.0.0.0", "--i-know", "--no-browser", code=2)
     assert taken.stderr.splitlines()[-1].startswith(f"auditor: 0.0.0.0:{port}: cannot listen (Address already in use)")
     assert "no audit here" in auditor("view", "nowhere", code=2).stderr
+
+
+def test_the_browser_gets_a_token_that_works_once(view, audit, tmp_path):
+    """Its command line can be read by everyone on this machine."""
+    browser, given = tmp_path / "browser", tmp_path / "given"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {given}.new && mv {given}.new {given}\n')
+    browser.chmod(0o755)
+    served = view(audit, browser=browser)
+    for _ in range(100):
+        if given.exists():
+            break
+        time.sleep(0.1)
+    address = given.read_text().strip()
+    assert address != served.address
+    assert [httpx.get(address).status_code for _ in range(2)] == [200, 403]
+    assert httpx.get(served.address).status_code == 200, "the one in the terminal works again"

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import jinja2
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -76,15 +77,13 @@ class Viewer:
         """Per model what was found; what is labelled, and how far reviewers agree."""
         with self.shelf.cursor() as con:
             blind, reviewer = self._who(request)
-            told: dict[str, Any] = {"rates": {}, "names": [], "counts": Counter(), "queues": {}}
-            told["total"] = run(con, "SELECT count(*) FROM _listed")[1][0][0]
-            told["about"] = self.shelf.audit.about()
-            if not blind:
-                told["rates"], told["names"] = self.shelf.once("rates", lambda: _by_group(con))
             given = self.shelf.labels()
-            told["counts"] = Counter((x.reviewer, x.rubric) for x in given)
-            told["queues"] = {name: self.handed.state(con, name, reviewer)[1:] for name in self.shelf.rubrics}
-            told["agreement"] = labelling.agreement(given)
+            rates, names = ({}, []) if blind else self.shelf.once("rates", lambda: _by_group(con))
+            told = {
+                "rates": rates, "names": names, "total": run(con, "SELECT count(*) FROM _listed")[1][0][0], "about": self.shelf.audit.about(),
+                "counts": Counter((x.reviewer, x.rubric) for x in given), "agreement": labelling.agreement(given),
+                "queues": {name: self.handed.state(con, name, reviewer)[1:] for name in self.shelf.rubrics},
+            }  # fmt: skip
             return self._page(request, "overview.html", told)
 
     def episodes(self, request: Request) -> Response:
@@ -124,7 +123,7 @@ class Viewer:
 
     def queue(self, request: Request) -> Response:
         """On to the next episode of the queue."""
-        _, reviewer = self._who(request)
+        blind, reviewer = self._who(request)
         rubric = request.query_params.get("rubric", "")
         if rubric not in self.shelf.rubrics:
             raise QueryError(f"no rubric {excerpt(rubric, 60)!r}; there are {', '.join(self.shelf.rubrics)}")
@@ -132,7 +131,6 @@ class Viewer:
             left, done, total = self.handed.state(con, rubric, reviewer)
         skipped = int(s) if (s := request.query_params.get("skip", "0")).isdecimal() and len(s) < 6 else 0
         if skipped < len(left):
-            blind, _ = self._who(request)
             query = {"id": key(left[skipped], hidden=blind), "rubric": rubric, "queued": 1, "skip": skipped or ""}
             return RedirectResponse(self._link(request)("/episode", **query), 303)
         return self._page(request, "done.html", {"rubric": rubric, "done": done, "total": total, "skipped": len(left)})
@@ -152,8 +150,6 @@ class Viewer:
 
     async def label(self, request: Request) -> Response:
         """Append a label; answers with the page to go to."""
-        from starlette.concurrency import run_in_threadpool
-
         return await run_in_threadpool(self._label, request, await request.body())
 
     def _label(self, request: Request, body: bytes) -> Response:
@@ -170,6 +166,8 @@ class Viewer:
         text = error.detail if isinstance(error, HTTPException) else " ".join(str(error).split())
         if request.method == "POST":
             return JSONResponse({"error": visible(text)}, 400 if status == 404 else status)
+        if self._who(request)[0] and status == 404:
+            text = "not here, or its source is gone"  # the whole message names source and detectors
         return self._page(request, "failed.html", {"text": text}, status)
 
     def _who(self, request: Request) -> tuple[bool, str]:
@@ -240,21 +238,19 @@ def serve(audit: Audit, options: Options, tell: Callable[[str], None]) -> None:
     port = listener.getsockname()[1]
     guard = Guard(viewer.app(), options.host, port)
     viewer.form = guard.form
-    url = f"http://{shown(options.host)}:{port}/?token={guard.token}"
-    tell(f"{audit.path}: {url} (Ctrl-C ends it)")
+    url = f"http://{shown(options.host)}:{port}/?token="
+    tell(f"{audit.path}: {url}{guard.token} (Ctrl-C ends it)")
     if options.browser and (os.name != "posix" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-    config = uvicorn.Config(
-        guard,
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
+        threading.Thread(target=webbrowser.open, args=(url + guard.once,), daemon=True).start()
+    quiet: dict[str, Any] = {
+        "log_level": "error",
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "lifespan": "off",
+    }
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(uvicorn.Config(guard, timeout_graceful_shutdown=2, **quiet)).run(sockets=[listener])
     except KeyboardInterrupt:
         tell("auditor view: ended")
     finally:

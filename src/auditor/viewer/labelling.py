@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -177,9 +176,5 @@ def agreement(given: Sequence[Label]) -> list[Agreed]:
                     kappa = cohen_kappa(x, y)
                 except MissingExtra:
                     kappa = None
-                found.append(Agreed(rubric, a, b, len(both), alike, nominal_alpha([x, y]), _finite(kappa), pabak(x, y)))
+                found.append(Agreed(rubric, a, b, len(both), alike, nominal_alpha([x, y]), kappa, pabak(x, y)))
     return found
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -57,6 +57,8 @@ class Guard:
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self.app = app
         self.token, self.form, self._pass = (secrets.token_urlsafe(32) for _ in range(3))
+        # A browser is given its address on a command line that others on this machine can read: that token works once.
+        self.once = secrets.token_urlsafe(32)
         # Cookies know no ports: two runs at once must not take each other's.
         self._cookie = f"auditor-{port}"
         self._host = host
@@ -77,7 +79,9 @@ class Guard:
         if headers.get("origin", f"http://{host}") != f"http://{host}":
             return PlainTextResponse("403: asked by another page\n", 403)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-        if given and scope["method"] == "GET" and _equal(given[0], self.token):
+        if given and scope["method"] == "GET" and (_equal(given[0], self.token) or _equal(given[0], self.once)):
+            if not _equal(given[0], self.token):
+                self.once = secrets.token_urlsafe(32)
             return HTMLResponse(_ENTER, headers={"set-cookie": f"{self._cookie}={self._pass}; HttpOnly; SameSite=Strict; Path=/"})
         if not _equal(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._pass):
             return PlainTextResponse("403: open the address that 'auditor view' printed, with its token\n", 403)

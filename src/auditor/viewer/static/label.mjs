@@ -92,7 +92,6 @@ export async function save() {
     const here = new URL(location);
     here.hash = "";
     here.searchParams.set("rubric", body.rubric);
-    here.searchParams.set("reviewer", body.reviewer);
     location.assign(told.next ?? here.href);
   } catch {
     say("not saved: is 'auditor view' still running?", true);
@@ -110,7 +109,13 @@ if (form) {
   document.addEventListener("selectionchange", () => { hint.hidden = chosen() === null; });
   form.addEventListener("submit", (e) => { e.preventDefault(); save(); });
   form.addEventListener("click", (e) => { if (e.target.closest(".chosen button")) { e.target.closest("li").remove(); say("not saved yet"); } });
-  form.addEventListener("input", () => say("not saved yet"));
+  form.addEventListener("input", (e) => { if (e.target.name !== "rubric") say("not saved yet"); });
+  // Another name: that person's label, not this one's under another name.
+  form.elements.reviewer.addEventListener("change", (e) => {
+    const here = new URL(location);
+    here.searchParams.set("reviewer", e.target.value.trim());
+    location.assign(here);
+  });
   form.elements.rubric.addEventListener("change", (e) => {
     form.querySelectorAll("fieldset").forEach((f) => { f.hidden = f.dataset.rubric !== e.target.value; });
     say("");
