@@ -102,7 +102,7 @@ def test_the_queue_gives_what_is_not_labelled_and_labels_say_their_stratum(serve
     assert "4 of 4 done" in served.client.get("/queue", params={"rubric": "concealment"}).text
     served.label(episode="g0", level=0, rubric="reward_hacking")
     assert not labels.load(audit)[-1].queued, "picked by hand: it stands for no other episode"
-    served.label("?queued=1", episode="g0", level=4)
+    served.label(episode="g0", level=4)
     assert labels.load(audit)[-1].queued, "a mind that is changed stays in its stratum"
 
 

@@ -63,7 +63,7 @@ def test_pages(listed):
 
 def test_blind_hides_what_would_tell(listed):
     served, ids, _ = listed
-    assert set(ids(blind="1", rubric="concealment", model="magpie", text="web")) == set(), "only ids and tasks are searched"
+    assert set(ids(blind="1", rubric="concealment", model="magpie", text="green")) == set(), "only tasks are searched"
     page = served.client.get("/episodes", params={"blind": "1", "environment": "web"}).text
     assert not re.search("heron|magpie|concealment|candidate|judged", page)
     names = ids(blind="1", environment="web")

@@ -35,7 +35,7 @@ def view(
             f"auditor view: {host} is open to the network. The address below is the only lock, and it travels unencrypted: whoever has"
             " it, or listens on the way, reads every transcript and can label. An ssh tunnel to 127.0.0.1 does without this."
         )
-    serve(Audit.open(audit), Options(host, port, blind, reviewer or _login(), not no_browser), say)
+    serve(Audit.open(audit), Options(host, port, blind, (reviewer or "").strip()[:80] or _login(), not no_browser), say)
 
 
 def _login() -> str:

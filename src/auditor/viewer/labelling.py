@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from auditor import labels
 from auditor.errors import MissingExtra, QueryError
@@ -47,10 +47,10 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid")
     episode: str
     rubric: str
-    reviewer: str = Field(min_length=1, max_length=80)
+    reviewer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
     level: int | None = None
     unclear: bool = False
-    note: str = Field(default="", max_length=10_000)
+    note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=10_000)] = ""
     evidence: list[Chosen] = Field(default_factory=list, max_length=100)
     blind: bool = False
 
@@ -93,12 +93,13 @@ class Handed:
         self._strata.update({(reviewer, rubric, q.episode_id): q.stratum for q in waiting})
         return [q.episode_id for q in waiting], len(done), len(done) + len(waiting)
 
-    def stratum(self, sent: Sent, name: str) -> str | None:
-        """The stratum for which a label stands, None where the episode was picked by hand."""
-        before = next(
-            (x for x in self._shelf.labels() if (x.reviewer, x.rubric, x.episode_id) == (sent.reviewer, sent.rubric, name)), None
-        )
-        return before.stratum if before and before.queued else self._strata.get((sent.reviewer, sent.rubric, name))
+    def stratum(self, sent: Sent, name: str, *, from_queue: bool) -> str | None:
+        """The stratum for which a label stands, None where the episode was picked by hand. A mind that is changed stays in its stratum."""
+        place = (sent.reviewer, sent.rubric, name)
+        for x in self._shelf.labels():
+            if x.queued and (x.reviewer, x.rubric, x.episode_id) == place:
+                return x.stratum
+        return self._strata.get(place) if from_queue else None
 
 
 def save(
@@ -114,10 +115,10 @@ def save(
         if not sent.unclear and sent.level not in flagged:
             raise QueryError(f"choose a level of {rubric.id} ({', '.join(map(str, flagged))}), or unclear")
         row = row_of(con, sent.episode)
-        stratum = handed.stratum(sent, row["episode_id"]) if from_queue else None
+        stratum = handed.stratum(sent, row["episode_id"], from_queue=from_queue)
         label = Label(
-            reviewer=sent.reviewer.strip(), rubric=rubric.id, episode_id=row["episode_id"], level=None if sent.unclear else sent.level,
-            flagged=None if sent.unclear or sent.level is None else flagged[sent.level], unclear=sent.unclear, note=sent.note.strip(),
+            reviewer=sent.reviewer, rubric=rubric.id, episode_id=row["episode_id"], level=None if sent.unclear else sent.level,
+            flagged=None if sent.unclear or sent.level is None else flagged[sent.level], unclear=sent.unclear, note=sent.note,
             evidence=tuple(_marks(shelf, con, row, sent.evidence)), blind=sent.blind or always_blind, queued=stratum is not None,
             stratum=stratum, rubric_hash=rubric.judge_hash,
         )  # fmt: skip

@@ -62,9 +62,10 @@ def _where(wanted: Mapping[str, str], *, blind: bool) -> tuple[str, list[str]]:
             conditions.append(sql)
             parameters.append(value)
     if text := wanted.get("text", "").strip():
-        # Escaped by strpos: no pattern of the user's.
-        places = ["strpos(lower(episode_id), lower(?)) > 0", "strpos(lower(task), lower(?)) > 0"]
+        places = ["strpos(lower(task), lower(?)) > 0"]
         if not blind:
+            # An id often holds the model's name.
+            places.append("strpos(lower(episode_id), lower(?)) > 0")
             places.append("episode_id IN (SELECT episode_id FROM verdicts WHERE strpos(lower(rationale), lower(?)) > 0)")
             places.append("episode_id IN (SELECT episode_id FROM evidence WHERE strpos(lower(quote), lower(?)) > 0)")
         conditions.append(f"({' OR '.join(places)})")
