@@ -39,6 +39,7 @@ class Shelf:
         folder = path_of(audit.about().scan.get("rubrics"))
         self.rubrics: dict[str, Rubric] = {r.id: r for r in load_all(folder if folder is None or folder.is_dir() else None)}
         self._lock = threading.Lock()
+        self._here = threading.local()
         self._stamp: tuple[Any, ...] = ()
         self._con: duckdb.DuckDBPyConnection
         self._labels: list[labels.Label] = []
@@ -52,18 +53,21 @@ class Shelf:
         with self._lock:
             self._follow()
             con = self._con.cursor()
+            # What belongs to this connection: another request may open the next one before this is answered.
+            self._here.labels, self._here.made = self._labels, self._made
         try:
             yield con
         finally:
             con.close()
 
     def labels(self) -> list[labels.Label]:
-        """The labels that stand, as of the last cursor."""
-        return self._labels
+        """The labels that stand, as of this thread's last cursor."""
+        found: list[labels.Label] = self._here.labels
+        return found
 
     def once(self, name: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, kept until the audit changes."""
-        made = self._made
+        """What `make` gives of this thread's last cursor, kept until the audit changes."""
+        made = self._here.made
         if name not in made:
             made[name] = make()
         found: T = made[name]
