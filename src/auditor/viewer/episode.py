@@ -11,7 +11,7 @@ import duckdb
 from auditor.labels import Label
 from auditor.query import run
 from auditor.quotes import Quotes, names_of
-from auditor.show import evidence_of
+from auditor.show import evidence_of, verdicts_of
 from auditor.show_asked import answers_of, facts_of
 from auditor.text import excerpt
 from auditor.transcript import Channel, Message, Piece, Transcript, pieces
@@ -35,7 +35,9 @@ def page(shelf: Shelf, con: duckdb.DuckDBPyConnection, given: str, *, blind: boo
         "similar": rows.same_task(con, row) if row["task"] else [], "verdicts": [], "answers": [], "facts": [], "metadata": [],
     }  # fmt: skip
     if not blind:
-        told |= {"verdicts": rows.verdicts_of(con, name), "answers": answers_of(con, name), "facts": facts_of(con, name)}
+        # People and judges before signals, flags before the rest.
+        verdicts = sorted(verdicts_of(con, name), key=lambda v: (v["tier"] == "candidate", not v["flagged"]))
+        told |= {"verdicts": verdicts, "answers": answers_of(con, name), "facts": facts_of(con, name)}
         told["metadata"] = [(k, _short(v)) for k, v in transcript.metadata.items()]
     return told
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -132,13 +131,3 @@ def same_task(con: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> list[di
         [row["task"], row["environment"], row["episode_id"]],
     )
     return [dict(zip(columns, r, strict=True)) for r in rows]
-
-
-def verdicts_of(con: duckdb.DuckDBPyConnection, episode: str) -> list[dict[str, Any]]:
-    """All verdicts on an episode, people's and judges' before the signals', each with what it noted."""
-    sql = (
-        "SELECT rubric, tier, detector, view, status, flagged, level, rationale, error, weight, attributes FROM verdicts"
-        " WHERE episode_id = ? ORDER BY tier = 'candidate', coalesce(flagged, false) DESC, rubric, detector, view"
-    )
-    columns, rows = run(con, sql, [episode])
-    return [{**dict(zip(columns, row, strict=True)), "attributes": json.loads(row[-1] or "{}")} for row in rows]
