@@ -4,7 +4,7 @@
     shelf.py   the audit: a connection that follows its changes, labels, the transcripts read last
     rows.py    the list of episodes: filters of the URL as SQL
     marked.py  a channel's text cut into parts: evidence, folds, and the way back from a selection to offsets
-    overview.py, episode.py, labelling.py   what the pages are told
+    episode.py, labelling.py   what the page of an episode is told, and what it sends back
     app.py     routes and the server
 
 Everything that comes from a transcript is data: made visible and escaped by the templates, without exception (`finalize`).

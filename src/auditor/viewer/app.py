@@ -173,7 +173,8 @@ class Viewer:
     def _who(self, request: Request) -> tuple[bool, str]:
         """Whether detectors and names are hidden, and who reads: both stand in the URL."""
         asked = request.query_params
-        return self.options.blind or asked.get("blind") == "1", asked.get("reviewer", "").strip()[:80] or self.options.reviewer
+        name = asked.get("reviewer", "").strip() or self.options.reviewer
+        return self.options.blind or asked.get("blind") == "1", visible(name, newlines=False)[:80]
 
     def _rubric(self, request: Request, told: dict[str, Any]) -> str:
         """The rubric to label by: the URL's, else the first that flags the episode, else the first there is."""

@@ -67,7 +67,7 @@ filters?.addEventListener("change", (e) => { if (e.target.tagName === "SELECT") 
 const keys = {
   j: () => step(1), k: () => step(-1), n: () => next(1), N: () => next(-1), x: unfold, u: () => choose("u"), e: take, m: note,
   "?": () => help.showModal(),
-  "/": () => (filters ? filters.elements.text.focus() : location.assign("/episodes")),
+  "/": () => (filters ? filters.elements.text.focus() : document.querySelector(".bar nav a").click()),
   Enter: () => { const row = document.querySelector("tr.row.here a"); if (row) row.click(); else save(); },
 };
 document.addEventListener("keydown", (e) => {
