@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import httpx
 import orjson
 import pytest
 
@@ -36,6 +41,54 @@ def auditor(tmp_path):
     return run
 
 
+class Served(NamedTuple):
+    """`auditor view` as it runs: the address with its token, and a client that has come in by it."""
+
+    process: subprocess.Popen[str]
+    address: str
+    client: httpx.Client
+
+    @property
+    def base(self) -> str:
+        return self.address.partition("/?")[0]
+
+    def label(self, query: str = "", **facts: object) -> httpx.Response:
+        """Send a label as the page does."""
+        form = re.search('data-form="([^"]+)"', self.client.get("/episode", params={"id": facts["episode"]}).text)[1]
+        sent = {"rubric": "concealment", "reviewer": "ann", **facts}
+        return self.client.post(f"/label{query}", json=sent, headers={"x-auditor-form": form})
+
+
+@pytest.fixture(scope="module")
+def view():
+    """Start `auditor view` on an audit; Ctrl-C ends it, with one line, when the tests of a file are done."""
+    started: list[Served] = []
+
+    def run(audit: Path, *args: str, browser: Path | None = None) -> Served:
+        command = [str(Path(sys.executable).with_name("auditor")), "view", str(audit), *args]
+        env = {**os.environ, "BROWSER": f"{browser} %s", "DISPLAY": ":0"}
+        command += [] if browser else ["--no-browser"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+        said = ""
+        while not (found := re.search(r"http://\S+token=\S+", said)):
+            line = process.stderr.readline()
+            assert line, f"it ended: {said}"
+            said += line
+        served = Served(process, found[0], httpx.Client(base_url=found[0].partition("/?")[0], timeout=30))
+        started.append(served)
+        assert served.client.get(served.address).status_code == 200
+        return served
+
+    yield run
+    for served in started:
+        served.client.close()
+        served.process.send_signal(signal.SIGINT)
+    for served in started:
+        _, rest = served.process.communicate(timeout=20)
+        assert rest == "auditor view: ended\n", rest
+        assert served.process.returncode == 0
+
+
 def episode(name: str, *messages: dict[str, object], **facts: object) -> dict[str, object]:
     """A canonical episode as a JSON object."""
     return {"id": name, "model": "m-1", "task": "t", "environment": "e", "messages": list(messages), **facts}
@@ -45,6 +98,15 @@ def write(path: Path, episodes: list[dict[str, object]]) -> Path:
     """Canonical JSON Lines."""
     path.write_bytes(b"".join(orjson.dumps(e) + b"\n" for e in episodes))
     return path
+
+
+def scanned(folder: Path, *episodes: dict[str, object]) -> Path:
+    """An audit of these episodes, made in this process."""
+    from auditor import Options, scan
+
+    write(folder / "logs.jsonl", list(episodes))
+    scan(Options(inputs=(str(folder / "logs.jsonl"),), output=str(folder / "audit")))
+    return folder / "audit"
 
 
 RED = [
