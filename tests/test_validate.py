@@ -108,7 +108,7 @@ def test_reviewers_are_compared_with_each_other(auditor, judged, tmp_path):
     assert data["unread"] == {"concealment": "10 high"}
     assert done.stderr.startswith("concealment: of 10 high nothing was read, so these numbers are not of them")
     assert data["reviewers"] == [
-        {"rubric": "concealment", "reviewers": ["ann", "bob"], "n": 4, "kappa": 0.5, "pabak": 0.5, "alpha": data["reviewers"][0]["alpha"]}
+        {"rubric": "concealment", "reviewers": ["ann", "bob"], "n": 4, "alike": 3, "kappa": 0.5, "pabak": 0.5, "alpha": data["reviewers"][0]["alpha"]}
     ]  # fmt: skip
     assert all(a["n"] + a["unknown"] == 4 for a in data["accuracy"] if a["view"] == "all"), "where they differ it is not known"
 

@@ -6,13 +6,14 @@ sample of each stratum, and two reviewers with the same seed read the same episo
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import duckdb
 
-from auditor.errors import QueryError
+from auditor.errors import MissingExtra, QueryError
 from auditor.labels import Label, standing
 from auditor.query import run
 from auditor.reviewed import STRATA
@@ -92,18 +93,20 @@ def shuffled(queued: Iterable[Queued], seed: int = 0) -> list[Queued]:
 class Agreement(NamedTuple):
     """How reviewers agree on flagged, over the `n` episodes that at least two of them labelled with a yes or a no.
 
-    Of two: Cohen's kappa and PABAK, read together where flags are rare; of all Krippendorff's alpha. None where not defined.
+    `alike`: all who know it say the same. Of two: Cohen's kappa (None without scikit-learn) and PABAK, read together where flags
+    are rare; of all Krippendorff's alpha. None where not defined.
     """
 
     reviewers: tuple[str, ...]
     n: int
+    alike: int
     kappa: float | None
     pabak: float | None
     alpha: float | None
 
 
 def agreement(labels: Iterable[Label], rubric: str) -> list[Agreement]:
-    """Each pair of reviewers of a rubric, and all of them where they are more than two. MissingExtra without scikit-learn."""
+    """Each pair of reviewers of a rubric, and all of them where they are more than two."""
     said: dict[str, dict[str, bool | None]] = {}
     for one in standing(labels):
         if one.rubric == rubric:
@@ -122,6 +125,13 @@ def by_rubric(labels: Sequence[Label], rubric: str | None = None) -> list[tuple[
 def _agreement(names: tuple[str, ...], said: dict[str, dict[str, bool | None]]) -> Agreement:
     episodes = sorted({episode for name in names for episode in said[name]})
     table = [[said[name].get(episode) for episode in episodes] for name in names]
-    n = sum(sum(v is not None for v in column) > 1 for column in zip(*table, strict=True))
+    known = [[v for v in column if v is not None] for column in zip(*table, strict=True)]
+    n, alike = sum(len(c) > 1 for c in known), sum(len(c) > 1 and len({*c}) == 1 for c in known)
     two = table if len(names) == 2 else None
-    return Agreement(names, n, cohen_kappa(*two) if two else None, pabak(*two) if two else None, nominal_alpha(table))
+    return Agreement(names, n, alike, _kappa(*two) if two else None, pabak(*two) if two else None, nominal_alpha(table))
+
+
+def _kappa(a: Sequence[bool | None], b: Sequence[bool | None]) -> float | None:
+    with contextlib.suppress(MissingExtra):
+        return cohen_kappa(a, b)
+    return None

@@ -35,8 +35,17 @@ def tables(
     """The tables that there is something for."""
     made = [_accuracy(labels, found)]
     if agreed:
-        alike = [(name, ", ".join(a.reviewers), a.n, *map(_two, (a.kappa, a.pabak, a.alpha))) for name, a in agreed]
-        columns: tuple[str, ...] = ("rubric", "reviewers", "labelled by both", "Cohen's kappa", "PABAK", "Krippendorff's alpha")
+        alike = [
+            (name, ", ".join(a.reviewers), f"{a.alike}/{a.n}", *map(_two, (a.kappa, a.pabak, a.alpha))) for name, a in agreed
+        ]
+        columns: tuple[str, ...] = (
+            "rubric",
+            "reviewers",
+            "alike of those labelled by both",
+            "Cohen's kappa",
+            "PABAK",
+            "Krippendorff's alpha",
+        )
         made.append(table("How reviewers agree on flagged", columns, alike, right=columns[2:]))
     if any(one.ranking for one in found):
         made.append(_ranking(found))

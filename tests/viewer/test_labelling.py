@@ -8,9 +8,10 @@ import pytest
 from conftest import GREEN, RED, episode, scanned
 
 from auditor import labels
+from auditor.queue import by_rubric
 from auditor.rubric import load_all
 from auditor.store import Audit
-from auditor.viewer.labelling import agreement, steps
+from auditor.viewer.labelling import steps
 
 SAYS = "Done.\u202e All \x1b[31m42 tests pass now."
 
@@ -120,7 +121,17 @@ def test_blind_hides_model_verdicts_evidence_and_other_people(view, tmp_path):
     run = episode("heron-9-secret-run", words, *RED[1:], model="lab/heron-9-secret", task="for heron-9-secret")
     audit = Audit(scanned(tmp_path, run))
     labels.append(
-        audit, labels.Label(reviewer="bob", rubric="concealment", episode_id=run["id"], level=3, flagged=True, note="bob says")
+        audit,
+        labels.Label(
+            reviewer="bob",
+            rubric="concealment",
+            episode_id=run["id"],
+            level=3,
+            flagged=True,
+            note="bob says",
+            queued=True,
+            stratum="flagged",
+        ),
     )
     served = view(audit.path, "--blind", "--reviewer", "ann")
     there = served.client.get("/queue", params={"rubric": "concealment"}).headers["location"]
@@ -145,7 +156,7 @@ def test_agreement_of_two(served, audit):
         for name, level in zip(("a/b'\"", "g0", "g1", "g2"), levels, strict=True):
             told = {"unclear": True} if level is None else {"level": level, "flagged": level >= 2}
             labels.append(audit, labels.Label(reviewer=reviewer, rubric="concealment", episode_id=name, **told))
-    (found,) = agreement(labels.standing(labels.load(audit)))
+    ((_, found),) = by_rubric(labels.load(audit))
     assert (found.n, found.alike) == (3, 2)
     assert found.pabak == pytest.approx(1 / 3)
     assert found.kappa == pytest.approx(0.4)

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from auditor.errors import AuditorError, QueryError
 from auditor.prevalence import prevalences
 from auditor.query import run
+from auditor.queue import by_rubric
 from auditor.rates import percent
 from auditor.store import Audit
 from auditor.text import excerpt, visible
@@ -81,8 +82,8 @@ class Viewer:
             rates, names = ({}, []) if blind else self.shelf.once("rates", lambda: _by_group(con))
             told = {
                 "rates": rates, "names": names, "total": run(con, "SELECT count(*) FROM _listed")[1][0][0], "about": self.shelf.audit.about(),
-                "counts": Counter((x.reviewer, x.rubric) for x in given), "agreement": labelling.agreement(given),
-                "queues": {name: self.handed.state(con, name, reviewer)[1:] for name in self.shelf.rubrics},
+                "counts": Counter((x.reviewer, x.rubric) for x in given), "agreement": by_rubric(given),
+                "queues": {name: self.handed.state(con, name, reviewer, blind=blind)[1:] for name in self.shelf.rubrics},
             }  # fmt: skip
             return self._page(request, "overview.html", told)
 
@@ -108,7 +109,7 @@ class Viewer:
         with self.shelf.cursor() as con:
             told = episode.page(self.shelf, con, request.query_params.get("id", ""), blind=blind, reviewer=reviewer)
             rubric = self._rubric(request, told)
-            queue = self.handed.state(con, rubric, reviewer)[1:] if request.query_params.get("queued") else None
+            queue = self.handed.state(con, rubric, reviewer, blind=blind)[1:] if request.query_params.get("queued") else None
         mine = {one.rubric: one for one in told["labels"] if one.reviewer == reviewer}
         return self._page(request, "episode.html", {**told, "rubric": rubric, "queue": queue, "mine": mine})
 
@@ -128,7 +129,7 @@ class Viewer:
         if rubric not in self.shelf.rubrics:
             raise QueryError(f"no rubric {excerpt(rubric, 60)!r}; there are {', '.join(self.shelf.rubrics)}")
         with self.shelf.cursor() as con:
-            left, done, total = self.handed.state(con, rubric, reviewer)
+            left, done, total = self.handed.state(con, rubric, reviewer, blind=blind)
         skipped = int(s) if (s := request.query_params.get("skip", "0")).isdecimal() and len(s) < 6 else 0
         if skipped < len(left):
             query = {"id": key(left[skipped], hidden=blind), "rubric": rubric, "queued": 1, "skip": skipped or ""}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Annotated, Any, NamedTuple
 
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from auditor import labels
-from auditor.errors import MissingExtra, QueryError
+from auditor.errors import QueryError
 from auditor.labels import Label, Mark
-from auditor.queue import queue
+from auditor.queue import queue, shuffled
 from auditor.rubric import Rubric
-from auditor.stats.agreement import cohen_kappa, nominal_alpha, pabak
 from auditor.transcript import Channel, pieces
 from auditor.viewer import episode
 from auditor.viewer.marked import origin
@@ -82,14 +80,15 @@ class Handed:
         self._shelf = shelf
         self._strata: dict[tuple[str, str, str], str] = {}
 
-    def state(self, con: duckdb.DuckDBPyConnection, rubric: str, reviewer: str) -> tuple[list[str], int, int]:
-        """What is left of the queue, in its order; how many are done; and how many there are."""
-        return self._shelf.once(("queue", rubric, reviewer), lambda: self._state(con, rubric, reviewer))
+    def state(self, con: duckdb.DuckDBPyConnection, rubric: str, reviewer: str, *, blind: bool) -> tuple[list[str], int, int]:
+        """What is left of the queue, in its order (blind: in one that tells nothing of strata); how many are done; and how many there are."""
+        return self._shelf.once(("queue", rubric, reviewer, blind), lambda: self._state(con, rubric, reviewer, blind=blind))
 
-    def _state(self, con: duckdb.DuckDBPyConnection, rubric: str, reviewer: str) -> tuple[list[str], int, int]:
+    def _state(self, con: duckdb.DuckDBPyConnection, rubric: str, reviewer: str, *, blind: bool) -> tuple[list[str], int, int]:
         done = {x.episode_id for x in self._shelf.labels() if x.reviewer == reviewer and x.rubric == rubric and x.queued}
         wanted = QUEUE * (len(done) // QUEUE + 1)
         waiting = [q for q in queue(con, rubric, reviewer=reviewer, n=wanted) if q.episode_id not in done][: wanted - len(done)]
+        waiting = shuffled(waiting) if blind else waiting
         self._strata.update({(reviewer, rubric, q.episode_id): q.stratum for q in waiting})
         return [q.episode_id for q in waiting], len(done), len(done) + len(waiting)
 
@@ -145,37 +144,4 @@ def _marks(shelf: Shelf, con: duckdb.DuckDBPyConnection, row: dict[str, Any], ch
         if end - start > 20_000:
             raise QueryError("evidence: at most 20,000 characters; select the words that show it")
         found.append(Mark(message=c.message, channel=c.channel, start=start, end=end, quote=text[start:end]))
-    return found
-
-
-class Agreed(NamedTuple):
-    """How far two reviewers agree on flagged or not, over the n episodes that both could tell."""
-
-    rubric: str
-    a: str
-    b: str
-    n: int
-    alike: int
-    alpha: float | None
-    kappa: float | None
-    pabak: float | None
-
-
-def agreement(given: Sequence[Label]) -> list[Agreed]:
-    """Of each pair of reviewers and rubric. Kappa is None where scikit-learn is not installed."""
-    flags: dict[str, dict[str, dict[str, bool | None]]] = {}
-    for one in given:
-        flags.setdefault(one.rubric, {}).setdefault(one.reviewer, {})[one.episode_id] = one.flagged
-    found = []
-    for rubric, by in sorted(flags.items()):
-        for a, b in combinations(sorted(by), 2):
-            both = sorted(e for e in by[a].keys() & by[b].keys() if by[a][e] is not None and by[b][e] is not None)
-            if both:
-                x, y = [by[a][e] for e in both], [by[b][e] for e in both]
-                alike = sum(p == q for p, q in zip(x, y, strict=True))
-                try:
-                    kappa = cohen_kappa(x, y)
-                except MissingExtra:
-                    kappa = None
-                found.append(Agreed(rubric, a, b, len(both), alike, nominal_alpha([x, y]), kappa, pabak(x, y)))
     return found
