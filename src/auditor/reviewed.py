@@ -67,6 +67,12 @@ _SAMPLED_SQL = """
 INSERT INTO _sampled SELECT rubric, stratum, count(*) AS size, count(*) FILTER (labelled) AS drawn FROM _placed
 WHERE stratum IS NOT NULL AND rubric = ? GROUP BY ALL"""
 
+# Of an audit without labels: nothing is handed to DuckDB, which would import pandas for it.
+_COLUMNS = (
+    "reviewer VARCHAR, rubric VARCHAR, episode_id VARCHAR, level BIGINT, flagged BOOLEAN, note VARCHAR, queued BOOLEAN, stratum VARCHAR,"
+    " rubric_hash VARCHAR, stands BOOLEAN"
+)
+
 _ATTRIBUTES = (
     "CASE WHEN p.stratum IS NULL THEN '{}' ELSE to_json({'stratum': p.stratum, 'inclusion': c.drawn / c.size})::VARCHAR END"
 )
@@ -96,17 +102,18 @@ def add(con: duckdb.DuckDBPyConnection, audit: Audit) -> None:
     """
     con.execute(f"CREATE VIEW _strata AS {_STRATA_SQL}")
     told = labels.load(audit)
-    con.register("_given", _table(told))
-    con.execute("CREATE TABLE _all_labels AS SELECT * FROM _given")
-    con.unregister("_given")
-    con.execute(
-        "CREATE TABLE _labels AS SELECT l.* FROM _all_labels l SEMI JOIN _rows USING (episode_id)"
-        " WHERE rubric IN (SELECT DISTINCT rubric FROM _machine)"
-        if told
-        else "CREATE TABLE _labels AS FROM _all_labels"
-    )
-    con.execute(_TABLE_SQL)
     con.execute("CREATE TABLE _sampled(rubric VARCHAR, stratum VARCHAR, size BIGINT, drawn BIGINT)")
+    if told:
+        con.register("_given", _table(told))
+        con.execute("CREATE TABLE _all_labels AS SELECT * FROM _given")
+        con.unregister("_given")
+        con.execute(
+            "CREATE TABLE _labels AS SELECT l.* FROM _all_labels l SEMI JOIN _rows USING (episode_id)"
+            " WHERE rubric IN (SELECT DISTINCT rubric FROM _machine)"
+        )
+    else:
+        con.execute(f"CREATE TABLE _all_labels({_COLUMNS}); CREATE TABLE _labels AS FROM _all_labels")
+    con.execute(_TABLE_SQL)
     if not told:
         con.execute("CREATE VIEW _live AS SELECT * FROM _machine")
         return
