@@ -148,7 +148,7 @@ def test_below_enough_the_judge_speaks_and_says_so(path):
         label(path, f"e{i:03}", i in FLAGGED)
     rate = headline(path)
     assert (rate.tier, rate.k, rate.n) == ("judged", 8, N)
-    assert rate.why == "judged; 49 reviewed episodes are too few (from 50)"
+    assert rate.why == f"judged; {ENOUGH - 1} reviewed episodes are too few (from {ENOUGH})"
     assert headline(path, at_least=2).tier == "judged"
 
 

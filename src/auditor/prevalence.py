@@ -35,7 +35,7 @@ COLUMNS = (
     "developer",
     "series",
 )
-ENOUGH = 50
+ENOUGH = 20
 """So many reviewed episodes make the headline."""
 SPEAKS = "tier = 'reviewed' DESC, detector IN ('reviewer:agreed', 'judge:majority') DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
