@@ -48,13 +48,13 @@ def of(path, n, **more):
     return queue(con, "concealment", **{"reviewer": "ann", "n": n} | more)
 
 
-def test_disagreement_then_high_then_flagged_and_every_fourth_of_the_rest(path):
+def test_disagreement_first_and_something_of_every_stratum_soon(path):
     found = of(path, 16)
     assert [q.stratum for q in found] == [
-        "disagreement", "disagreement", "disagreement", "rest", "high", "high", "flagged", "rest", "flagged", "flagged", "flagged", "rest",
-        "flagged", "flagged", "flagged", "rest",
+        "disagreement", "high", "disagreement", "rest", "flagged", "disagreement", "high", "rest",
+        "flagged", "flagged", "flagged", "rest", "flagged", "flagged", "flagged", "rest",
     ]  # fmt: skip
-    assert {q.episode_id for q in found[:3]} == DISAGREE
+    assert {q.episode_id for q in found if q.stratum == "disagreement"} == DISAGREE
     assert {q.episode_id for q in found if q.stratum == "high"} == HIGH
     assert {q.episode_id for q in found if q.stratum == "flagged"} < FLAGGED
     inclusion = {q.stratum: q.inclusion for q in found}
@@ -78,7 +78,7 @@ def test_blind_the_order_tells_nothing_of_the_strata(path):
 
 
 def test_one_of_the_rest_even_in_a_short_queue(path):
-    assert [q.stratum for q in of(path, 3)] == ["disagreement", "disagreement", "rest"]
+    assert [q.stratum for q in of(path, 3)] == ["disagreement", "high", "rest"]
     assert [q.stratum for q in of(path, 1)] == ["rest"]
     assert of(path, 0) == []
 

@@ -1,4 +1,4 @@
-"""What a reviewer reads next: where detectors disagree first, a part of the rest always mixed in; and how reviewers agree.
+"""What a reviewer reads next: where detectors disagree first, something of every stratum soon; and how reviewers agree.
 
 Within a stratum (`auditor.reviewed`) the order is a hash of episode and seed, so that whoever stops anywhere has read a random
 sample of each stratum, and two reviewers with the same seed read the same episodes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -21,8 +22,8 @@ from auditor.sample import uniform
 from auditor.stats.agreement import cohen_kappa, nominal_alpha, pabak
 
 _REST = "rest"
-_EVERY = 4
-"""One in so many is of the rest."""
+_TURNS = ("disagreement", "high", "disagreement", _REST, "flagged", "disagreement", "high", _REST)
+"""Whose turn it is, over and over: what says most first, and of every stratum something, for of one that nobody read nothing is known."""
 
 
 class Queued(NamedTuple):
@@ -36,8 +37,8 @@ class Queued(NamedTuple):
 def queue(con: duckdb.DuckDBPyConnection, rubric: str, *, reviewer: str, n: int, seed: int = 0) -> list[Queued]:
     """At most `n` episodes that `reviewer` has not labelled under `rubric`, in the order in which to read them.
 
-    n // 4 of them (at least one) are of the rest, where it has so many; the others come from disagreement, high and flagged, in that order,
-    and are made up from the rest. Episodes that somebody picked by hand are left out: they stand for themselves. The order
+    Disagreements have three places of eight, what is high two, the flagged one, the rest two (at least one); a stratum that is used
+    up gives its places to the next. Episodes that somebody picked by hand are left out: they stand for themselves. The order
     within a stratum is that of `sample.uniform(episode_id, seed)`, taken by DuckDB's sha256 of the same bytes, so that no more
     than `n` ids a stratum leave it. QueryError for a rubric that the audit does not hold.
     """
@@ -53,7 +54,7 @@ def queue(con: duckdb.DuckDBPyConnection, rubric: str, *, reviewer: str, n: int,
         " QUALIFY row_number() OVER (PARTITION BY stratum ORDER BY place) <= ? ORDER BY list_position(?, stratum), place",
         [str(seed), rubric, reviewer, rubric, n, list(STRATA)],
     )
-    picked = _mixed([row for row in rows if row[1] != _REST], [row for row in rows if row[1] == _REST], n)
+    picked = _mixed(rows, n)
     drawn = {name: done + sum(s == name and not labelled for _, s, labelled in picked) for name, (_, done) in sizes.items()}
     return [Queued(episode, stratum, drawn[stratum] / sizes[stratum][0]) for episode, stratum, _ in picked]
 
@@ -72,16 +73,16 @@ def _sizes(con: duckdb.DuckDBPyConnection, rubric: str) -> dict[str, tuple[int, 
     return {stratum: (size, done) for stratum, size, done in rows}
 
 
-def _mixed(first: Sequence[tuple[str, str, bool]], rest: Sequence[tuple[str, str, bool]], n: int) -> list[tuple[str, str, bool]]:
-    """`first`, every fourth place given to the rest; the last place too, where a queue is shorter than that."""
+def _mixed(rows: Sequence[tuple[str, str, bool]], n: int) -> list[tuple[str, str, bool]]:
+    """At most `n` of the rows, their strata by turns; the last place goes to the rest where a queue is shorter than its first turn."""
+    waiting = {name: deque(row for row in rows if row[1] == name) for name in STRATA}
     picked: list[tuple[str, str, bool]] = []
-    others, left = iter(first), iter(rest)
-    for place in range(1, n + 1):
-        turn = place % _EVERY == 0 or (place == n < _EVERY)
-        found = next(itertools.chain(left, others) if turn else itertools.chain(others, left), None)
-        if found is None:
+    for place in range(n):
+        turn = _REST if place == n - 1 < _TURNS.index(_REST) else _TURNS[place % len(_TURNS)]
+        stratum = next((name for name in (turn, *STRATA) if waiting[name]), None)
+        if stratum is None:
             break
-        picked.append(found)
+        picked.append(waiting[stratum].popleft())
     return picked
 
 
