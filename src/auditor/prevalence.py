@@ -27,7 +27,10 @@ _ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefill
 _STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
 SPEAKS = "tier = 'reviewed' DESC, detector = 'judge:majority' DESC, detector"
 """ORDER BY: of the verdicts on an episode that are not candidates, the one that speaks comes first."""
-_CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '') || ' / ' || task END"
+# A task is a cluster; an episode whose log names none is its own. What is not known needs no cluster.
+_CLUSTER = (
+    "CASE WHEN hit IS NOT NULL AND task IS NOT NULL THEN coalesce(environment, '') END, CASE WHEN hit IS NOT NULL THEN task END"
+)
 # Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
 _OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
 
@@ -86,11 +89,28 @@ class Prevalence(NamedTuple):
 
 
 class _Cell(NamedTuple):
-    cluster: str
-    stratum: str
-    status: str
-    hit: bool | None
+    """Clusters that look alike, `times` of them: in each, hits and episodes over all strata, of candidates, of the sampled rest.
+
+    Of episodes without an answer `why` says why, and they are one cell; so are those that name no task (`alone`).
+    """
+
+    why: str | None
+    alone: bool
+    k: int
+    n: int
+    k_candidate: int
+    n_candidate: int
+    k_rest: int
+    n_rest: int
     times: int
+
+    def of(self, stratum: str | None) -> tuple[int, int]:
+        """(hits, episodes) of one cluster in a stratum, None for the whole."""
+        if stratum is None:
+            return self.k, self.n
+        if stratum == "all":
+            return self.k - self.k_candidate - self.k_rest, self.n - self.n_candidate - self.n_rest
+        return (self.k_candidate, self.n_candidate) if stratum == "candidate" else (self.k_rest, self.n_rest)
 
 
 def column(name: str) -> str:
@@ -122,12 +142,21 @@ def prevalences(
         if at_least is None
         else f"CASE WHEN level IS NOT NULL THEN level >= {int(at_least)} WHEN flagged = false THEN false END"
     )
+    # Grouped twice, so that neither memory nor what is fetched grows with the episodes: by cluster, then clusters that look alike.
     _, rows = run(
         con,
-        f"SELECT {names}{', ' if names else ''}{_ELICITED}, {_STAGE}, rubric, tier, detector, {_CLUSTER},"
-        " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
-        f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
-        " FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
+        f"WITH v AS (SELECT episode_id, rubric, tier, detector, CASE WHEN status = 'ok' THEN {hit} END AS hit,"
+        " CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' WHEN status = 'ok' THEN 'unclear' ELSE status END AS why,"
+        " CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END AS stratum"
+        " FROM verdicts WHERE view = 'all' AND (? IS NULL OR rubric = ?)),"
+        f" cells AS (SELECT {names}{', ' if names else ''}{_ELICITED} AS elicited, {_STAGE} AS stage, rubric, tier, detector, {_CLUSTER} AS cluster,"
+        " CASE WHEN hit IS NULL THEN why END AS why, count(*) FILTER (hit) AS k, count(*) AS n,"
+        " count(*) FILTER (hit AND stratum = 'candidate') AS k_candidate, count(*) FILTER (stratum = 'candidate') AS n_candidate,"
+        " count(*) FILTER (hit AND stratum = 'rest') AS k_rest, count(*) FILTER (stratum = 'rest') AS n_rest"
+        # Both sides have a condition, as DuckDB takes one to keep a fifth: it then holds the episodes in memory, not their verdicts.
+        " FROM v JOIN (SELECT * FROM episodes WHERE episode_id IS NOT NULL) e USING (episode_id) GROUP BY ALL)"
+        f" SELECT {''.join(f'by_{i}, ' for i in range(len(columns)))}elicited, stage, rubric, tier, detector, why, cluster IS NULL,"
+        " k, n, k_candidate, n_candidate, k_rest, n_rest, count(*) FROM cells GROUP BY ALL ORDER BY ALL",
         [rubric, rubric],
     )
     found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
@@ -156,7 +185,7 @@ def _headline(detectors: Mapping[tuple[str, str], list[_Cell]], at_least: int | 
     few = 0
     for tier, detector in ranked:
         cells = detectors[tier, detector]
-        known = sum(c.times for c in cells if c.hit is not None)
+        known = sum(c.n * c.times for c in cells if c.why is None)
         if tier == "reviewed" and known < ENOUGH:
             few = known
             continue
@@ -171,61 +200,57 @@ def _headline(detectors: Mapping[tuple[str, str], list[_Cell]], at_least: int | 
 
 
 def _rate(cells: Sequence[_Cell], tier: str, detector: str) -> dict[str, Any]:
-    inside = [c for c in cells if c.status not in _OUTSIDE]
-    known = [c for c in inside if c.hit is not None]
-    unknown = Counter[str]()
-    for c in inside:
-        if c.hit is None:
-            unknown["unclear" if c.status == "ok" else c.status] += c.times
-    outside = Counter[str]()
+    inside = [c for c in cells if c.why not in _OUTSIDE]
+    known = [c for c in inside if c.why is None]
+    unknown, outside = Counter[str](), Counter[str]()
     for c in cells:
-        if c.status in _OUTSIDE:
-            outside[c.status] += c.times
-    k, n = sum(c.times for c in known if c.hit), sum(c.times for c in known)
+        if c.why is not None:
+            (outside if c.why in _OUTSIDE else unknown)[c.why] += c.n * c.times
+    k, n = sum(c.k * c.times for c in known), sum(c.n * c.times for c in known)
     share, interval, why = _estimate(inside, known, tier)
     missing = sum(unknown.values()) - unknown["not drawn"]
     best, worst = missing_bounds(k, n, missing) if n + missing else (None, None)
-    by_task = _by_cluster(known)
-    means = [a / b for a, b in by_task.values()]
+    means = [a / b for a, b in _clusters(known)]
     return {
-        "tier": tier, "detector": detector, "k": k, "n": n, "episodes": sum(c.times for c in inside), "tasks": len(by_task), "share": share,
+        "tier": tier, "detector": detector, "k": k, "n": n, "episodes": sum(c.n * c.times for c in inside), "tasks": len(means), "share": share,
         "interval": interval, "best": best, "worst": worst, "task_mean": sum(means) / len(means) if means else None,
         "unknown": dict(unknown.most_common()), "outside": dict(outside.most_common()), "why": why,
     }  # fmt: skip
 
 
-def _by_cluster(cells: Sequence[_Cell]) -> dict[str, tuple[int, int]]:
-    """(hits, known) of each task."""
-    k: Counter[str] = Counter()
-    n: Counter[str] = Counter()
-    for c in cells:
-        n[c.cluster] += c.times
-        k[c.cluster] += c.times if c.hit else 0
-    return {name: (k[name], n[name]) for name in sorted(n)}
+def _clusters(cells: Sequence[_Cell], stratum: str | None = None) -> list[tuple[int, int]]:
+    """(hits, known) of each cluster, in a stratum or over all."""
+    found: list[tuple[int, int]] = []
+    for cell in cells:
+        k, n = cell.of(stratum)
+        if cell.alone:
+            found += [(1, 1)] * k + [(0, 1)] * (n - k)
+        elif n:
+            found += [(k, n)] * cell.times
+    return found
 
 
 def _estimate(inside: Sequence[_Cell], known: Sequence[_Cell], tier: str) -> tuple[float | None, Interval, str]:
     """The share with its interval: plain where every episode was looked at, two-phase where the rest was drawn from."""
-    sizes: Counter[str] = Counter()
-    for c in inside:
-        sizes[c.stratum] += c.times
+    sizes = {name: sum(c.of(name)[1] * c.times for c in inside) for name in ("all", "candidate", "rest")}
     words = {"candidate": "candidates: signals fired, nobody has judged", "judged": "judged", "reviewed": "reviewed by a person"}
-    if set(sizes) <= {"all"}:
-        pairs = _by_cluster(known)
-        interval = clustered_wilson([a for a, _ in pairs.values()], [b for _, b in pairs.values()])
-        n = sum(b for _, b in pairs.values())
-        return (sum(a for a, _ in pairs.values()) / n if n else None), interval, words[tier]
+    if not sizes["candidate"] + sizes["rest"]:
+        pairs = _clusters(known)
+        interval = clustered_wilson([a for a, _ in pairs], [b for _, b in pairs])
+        n = sum(b for _, b in pairs)
+        return (sum(a for a, _ in pairs) / n if n else None), interval, words[tier]
     strata = []
-    for name, size in sorted(sizes.items()):
-        pairs = _by_cluster([c for c in known if c.stratum == name])
-        k, m = sum(a for a, _ in pairs.values()), sum(b for _, b in pairs.values())
-        spread = design_effect(*zip(*pairs.values(), strict=True)) if len(pairs) > 1 else 1.0
-        strata.append(Stratum(size, k, m, m / spread))
-    drawn = {name: sum(c.times for c in known if c.stratum == name) for name in sizes}
-    told = f"{words[tier]}: {drawn.get('candidate', 0):,} of {sizes['candidate']:,} candidates and {drawn.get('rest', 0):,} drawn from {sizes['rest']:,} others, weighted"
+    drawn = {}
+    for name, size in sizes.items():
+        pairs = _clusters(known, name)
+        k, drawn[name] = sum(a for a, _ in pairs), sum(b for _, b in pairs)
+        spread = design_effect(*zip(*pairs, strict=True)) if len(pairs) > 1 else 1.0
+        if size:
+            strata.append(Stratum(size, k, drawn[name], drawn[name] / spread))
+    told = f"{words[tier]}: {drawn['candidate']:,} of {sizes['candidate']:,} candidates and {drawn['rest']:,} drawn from {sizes['rest']:,} others, weighted"
     if not any(drawn.values()):
         return None, Interval(0.0, 1.0, "nothing known"), told
     estimate = two_phase(strata)
-    if sizes["rest"] and not drawn.get("rest"):
+    if sizes["rest"] and not drawn["rest"]:
         return None, estimate.interval, f"{told}; of the others nothing is known"
     return estimate.share, estimate.interval, told
