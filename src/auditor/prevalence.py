@@ -142,13 +142,13 @@ def prevalences(
         if at_least is None
         else f"CASE WHEN level IS NOT NULL THEN level >= {int(at_least)} WHEN flagged = false THEN false END"
     )
-    # Grouped twice, so that neither memory nor what is fetched grows with the episodes: by cluster, then clusters that look alike.
-    _, rows = run(
-        con,
+    # Grouped twice, by cluster and then clusters that look alike, so that what is fetched does not grow with the episodes; and a
+    # rubric at a time, so that a million tasks fit into memory.
+    sql = (
         f"WITH v AS (SELECT episode_id, rubric, tier, detector, CASE WHEN status = 'ok' THEN {hit} END AS hit,"
         " CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' WHEN status = 'ok' THEN 'unclear' ELSE status END AS why,"
         " CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END AS stratum"
-        " FROM verdicts WHERE view = 'all' AND (? IS NULL OR rubric = ?)),"
+        " FROM verdicts WHERE view = 'all' AND rubric = ?),"
         f" cells AS (SELECT {names}{', ' if names else ''}{_ELICITED} AS elicited, {_STAGE} AS stage, rubric, tier, detector, {_CLUSTER} AS cluster,"
         " CASE WHEN hit IS NULL THEN why END AS why, count(*) FILTER (hit) AS k, count(*) AS n,"
         " count(*) FILTER (hit AND stratum = 'candidate') AS k_candidate, count(*) FILTER (stratum = 'candidate') AS n_candidate,"
@@ -156,11 +156,14 @@ def prevalences(
         # Both sides have a condition, as DuckDB takes one to keep a fifth: it then holds the episodes in memory, not their verdicts.
         " FROM v JOIN (SELECT * FROM episodes WHERE episode_id IS NOT NULL) e USING (episode_id) GROUP BY ALL)"
         f" SELECT {''.join(f'by_{i}, ' for i in range(len(columns)))}elicited, stage, rubric, tier, detector, why, cluster IS NULL,"
-        " k, n, k_candidate, n_candidate, k_rest, n_rest, count(*) FROM cells GROUP BY ALL ORDER BY ALL",
-        [rubric, rubric],
+        " k, n, k_candidate, n_candidate, k_rest, n_rest, count(*) FROM cells GROUP BY ALL ORDER BY ALL"
     )
-    found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
+    names_of = "SELECT DISTINCT rubric FROM verdicts WHERE view = 'all'"
+    rubrics = [rubric] if rubric is not None else [name for (name,) in run(con, names_of)[1]]
+    rows = [row for name in rubrics for row in run(con, sql, [name])[1]]
     width = len(columns)
+    rows.sort(key=lambda row: [(value is None, value) for value in row[: width + 3]])
+    found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         elicited, stage, name, tier, detector, *cell = row[width:]
         found[(*row[:width], elicited, stage, name)][tier, detector].append(_Cell(*cell))
