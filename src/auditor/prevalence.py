@@ -142,13 +142,13 @@ def prevalences(
         if at_least is None
         else f"CASE WHEN level IS NOT NULL THEN level >= {int(at_least)} WHEN flagged = false THEN false END"
     )
-    # Grouped twice, by cluster and then clusters that look alike, so that what is fetched does not grow with the episodes; and a
-    # rubric at a time, so that a million tasks fit into memory.
+    # Grouped twice, by cluster and then clusters that look alike, so that what is fetched does not grow with the episodes; and one
+    # detector's word on one rubric at a time, so that a million tasks fit into memory.
     sql = (
         f"WITH v AS (SELECT episode_id, rubric, tier, detector, CASE WHEN status = 'ok' THEN {hit} END AS hit,"
         " CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' WHEN status = 'ok' THEN 'unclear' ELSE status END AS why,"
         " CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END AS stratum"
-        " FROM verdicts WHERE view = 'all' AND rubric = ?),"
+        " FROM verdicts WHERE view = 'all' AND rubric = ? AND detector = ?),"
         f" cells AS (SELECT {names}{', ' if names else ''}{_ELICITED} AS elicited, {_STAGE} AS stage, rubric, tier, detector, {_CLUSTER} AS cluster,"
         " CASE WHEN hit IS NULL THEN why END AS why, count(*) FILTER (hit) AS k, count(*) AS n,"
         " count(*) FILTER (hit AND stratum = 'candidate') AS k_candidate, count(*) FILTER (stratum = 'candidate') AS n_candidate,"
@@ -158,9 +158,10 @@ def prevalences(
         f" SELECT {''.join(f'by_{i}, ' for i in range(len(columns)))}elicited, stage, rubric, tier, detector, why, cluster IS NULL,"
         " k, n, k_candidate, n_candidate, k_rest, n_rest, count(*) FROM cells GROUP BY ALL ORDER BY ALL"
     )
-    names_of = "SELECT DISTINCT rubric FROM verdicts WHERE view = 'all'"
-    rubrics = [rubric] if rubric is not None else [name for (name,) in run(con, names_of)[1]]
-    rows = [row for name in rubrics for row in run(con, sql, [name])[1]]
+    _, detectors_of = run(
+        con, "SELECT DISTINCT rubric, detector FROM verdicts WHERE view = 'all' AND (? IS NULL OR rubric = ?)", [rubric, rubric]
+    )
+    rows = [row for pair in detectors_of for row in run(con, sql, pair)[1]]
     width = len(columns)
     rows.sort(key=lambda row: [(value is None, value) for value in row[: width + 3]])
     found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
