@@ -270,7 +270,7 @@ def scan(connection: Any, read: dict[str, set[str]]) -> None:
 
 
 def measure(audit: store.Audit) -> None:
-    """Print the table: each SELECT's cost over that of its scan. Of a function that sends several, the worst."""
+    """Print the table: each SELECT's cost over that of its scan. Of a function that sends several, the worst by the clock."""
     made: list[Watched] = []
 
     def watched(given: store.Audit) -> Any:
