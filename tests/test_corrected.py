@@ -9,7 +9,7 @@ from conftest import GREEN, RED, episode
 from judged_rows import put, said
 from labelled_rows import label, scanned
 
-from auditor import report
+from auditor import prevalence, report
 from auditor.corrected import corrected
 from auditor.prevalence import prevalences
 from auditor.query import connect
@@ -33,6 +33,12 @@ def judged(tmp_path_factory):
 @pytest.fixture
 def path(judged, tmp_path):
     return shutil.copytree(judged, tmp_path / "audit")
+
+
+@pytest.fixture(autouse=True)
+def _many_are_needed(monkeypatch):
+    """So that the judge speaks and there is something to correct."""
+    monkeypatch.setattr(prevalence, "ENOUGH", 50)
 
 
 def made(path, by=("model",)):

@@ -17,8 +17,8 @@ import duckdb
 
 from auditor.errors import QueryError
 from auditor.query import run
-from auditor.rates import APART, ELICITED, STAGE, UNKNOWN_MODEL
-from auditor.reviewed import AGREED
+from auditor.rates import APART, ELICITED, HELD, STAGE, UNKNOWN_MODEL
+from auditor.reviewed import AGREED, STRATA
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
@@ -46,6 +46,13 @@ CLUSTER = "CASE WHEN task IS NULL THEN e.episode_id ELSE coalesce(environment, '
 # Nothing could be known: the record lacks what the rubric needs. Such episodes are outside of the question.
 _OUTSIDE = frozenset(("no_reasoning", "no_report", "not_asked"))
 _STRATA = {"candidate": "candidates"}
+ALL = "all"
+"""The stratum of what was not drawn: all of it was looked at."""
+# A task is a cluster; episodes whose log names none are alike, each by itself. What is not known needs no cluster.
+_TASK = (
+    "CASE WHEN hit IS NOT NULL AND task IS NOT NULL THEN coalesce(environment, '') END AS place,"
+    " CASE WHEN hit IS NOT NULL THEN task END AS cluster"
+)
 
 
 class Prevalence(NamedTuple):
@@ -95,10 +102,16 @@ class Prevalence(NamedTuple):
 
 
 class _Cell(NamedTuple):
-    cluster: str
-    stratum: str
-    status: str
-    hit: bool | None
+    """Clusters that look alike, `times` of them: in each, hits and episodes over all strata, and of each stratum.
+
+    Of episodes without an answer `why` says why, and they are one cell; so are those that name no task (`alone`).
+    """
+
+    why: str | None
+    alone: bool
+    k: int
+    n: int
+    strata: dict[str, tuple[int, int]]
     times: int
 
 
@@ -129,25 +142,38 @@ def prevalences(
         raise QueryError(
             f"--by {','.join(by)}: no model has a developer or series; name them in families.yaml in the audit's folder"
         )
-    names = ", ".join(f"{sql} AS by_{i}" for i, sql in enumerate(columns))
     hit = (
         "flagged"
         if at_least is None
         else f"CASE WHEN level IS NOT NULL THEN level >= {int(at_least)} WHEN flagged = false THEN false END"
     )
-    _, rows = run(
+    pairs = run(
         con,
-        f"SELECT {names}{', ' if names else ''}{ELICITED}, {STAGE}, rubric, tier, detector, {CLUSTER},"
-        " coalesce(CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END, 'all') AS stratum,"
-        f" CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' ELSE status END, CASE WHEN status = 'ok' THEN {hit} END AS hit, count(*)"
-        f" FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all' AND {WHOSE} AND (? IS NULL OR rubric = ?) GROUP BY ALL ORDER BY ALL",
+        f"SELECT DISTINCT rubric, detector FROM verdicts WHERE view = 'all' AND {WHOSE} AND (? IS NULL OR rubric = ?)",
         [rubric, rubric],
-    )
-    found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
+    )[1]
     width = len(columns)
+    rows = []
+    for name, detector in pairs:
+        strata = _strata_of(detector)
+        for (
+            *head,
+            why,
+            alone,
+            k,
+            n,
+            times,
+        ) in run(con, _cells_sql(columns, hit, strata), [name, detector])[1]:
+            # The counts of the strata stand at the end of `head`.
+            counts = head[width + 5 :]
+            inside = {s: (counts[2 * i], counts[2 * i + 1]) for i, s in enumerate(strata) if counts[2 * i + 1]}
+            rest = k - sum(a for a, _ in inside.values()), n - sum(b for _, b in inside.values())
+            rows.append((*head[: width + 5], _Cell(why, alone, k, n, inside | ({ALL: rest} if rest[1] else {}), times)))
+    rows.sort(key=lambda row: [(value is None, value) for value in row[: width + 3]])
+    found: dict[tuple[Any, ...], dict[tuple[str, str], list[_Cell]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        elicited, stage, name, tier, detector, *cell = row[width:]
-        found[(*row[:width], elicited, stage, name)][tier, detector].append(_Cell(*cell))
+        elicited, stage, name, tier, detector, cell = row[width:]
+        found[(*row[:width], elicited, stage, name)][tier, detector].append(cell)
     told = []
     for key, detectors in found.items():
         made = _headline(detectors, at_least)
@@ -156,6 +182,35 @@ def prevalences(
                 Prevalence(dict(zip(by, key[:width], strict=True)), key[width], key[width + 1], key[width + 2], at_least, **made)
             )
     return told
+
+
+def _strata_of(detector: str) -> tuple[str, ...]:
+    """The strata from which episodes were drawn for a detector."""
+    return () if detector == "signals" else STRATA if detector == AGREED else ("candidate", "rest")
+
+
+def _cells_sql(columns: Sequence[str], hit: str, strata: Sequence[str]) -> str:
+    """One detector's word on one rubric: grouped by cluster, and then clusters that look alike.
+
+    So what is fetched does not grow with the episodes; and a detector at a time, so that a million tasks fit into memory.
+    """
+    names = "".join(f"{sql} AS by_{i}, " for i, sql in enumerate(columns))
+    counts = "".join(
+        f" count(*) FILTER (hit AND stratum = '{s}') AS k_{i}, count(*) FILTER (stratum = '{s}') AS n_{i},"
+        for i, s in enumerate(strata)
+    )
+    told = "".join(f" k_{i}, n_{i}," for i in range(len(strata)))
+    return (
+        f"WITH v AS (SELECT episode_id, rubric, tier, detector, CASE WHEN status = 'ok' THEN {hit} END AS hit,"
+        " CASE WHEN starts_with(error, 'not drawn') THEN 'not drawn' WHEN status = 'ok' THEN 'unclear' ELSE status END AS why,"
+        " CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END AS stratum"
+        " FROM verdicts WHERE view = 'all' AND rubric = ? AND detector = ?),"
+        f" cells AS (SELECT {names}{ELICITED} AS elicited, {STAGE} AS stage, rubric, tier, detector, {_TASK},"
+        f" CASE WHEN hit IS NULL THEN why END AS why,{counts} count(*) FILTER (hit) AS k, count(*) AS n"
+        f" FROM v JOIN {HELD} e USING (episode_id) GROUP BY ALL)"
+        f" SELECT {''.join(f'by_{i}, ' for i in range(len(columns)))}elicited, stage, rubric, tier, detector,{told} why, cluster IS NULL, k, n, count(*)"
+        " FROM cells GROUP BY ALL ORDER BY ALL"
+    )
 
 
 _RATES = (
@@ -192,7 +247,7 @@ def _headline(detectors: Mapping[tuple[str, str], list[_Cell]], at_least: int | 
     short = ""
     for tier, detector in ranked:
         cells = detectors[tier, detector]
-        known = sum(c.times for c in cells if c.hit is not None)
+        known = sum(c.n * c.times for c in cells if c.why is None)
         if tier == "reviewed" and (why := _too_little(cells, known)):
             short = why if known else ""
             continue
@@ -210,68 +265,65 @@ def _too_little(cells: Sequence[_Cell], known: int) -> str:
     """Why reviews are not enough for a headline, "" where they are: too few, or strata of which nothing is known."""
     if known < ENOUGH:
         return f"{known} reviewed episodes are too few (from {ENOUGH})"
-    inside = [c for c in cells if c.status not in _OUTSIDE]
-    unread = {c.stratum for c in inside} - {c.stratum for c in inside if c.hit is not None} - {"all"}
+    inside = [c for c in cells if c.why not in _OUTSIDE]
+    unread = {s for c in inside for s in c.strata} - {s for c in inside if c.why is None for s in c.strata} - {ALL}
     return f"{known} reviewed episodes leave a stratum unread ({', '.join(sorted(unread))})" if unread else ""
 
 
 def _rate(cells: Sequence[_Cell], tier: str, detector: str) -> dict[str, Any]:
-    inside = [c for c in cells if c.status not in _OUTSIDE]
-    known = [c for c in inside if c.hit is not None]
-    unknown = Counter[str]()
-    for c in inside:
-        if c.hit is None:
-            unknown["unclear" if c.status == "ok" else c.status] += c.times
-    outside = Counter[str]()
+    inside = [c for c in cells if c.why not in _OUTSIDE]
+    known = [c for c in inside if c.why is None]
+    unknown, outside = Counter[str](), Counter[str]()
     for c in cells:
-        if c.status in _OUTSIDE:
-            outside[c.status] += c.times
-    k, n = sum(c.times for c in known if c.hit), sum(c.times for c in known)
+        if c.why is not None:
+            (outside if c.why in _OUTSIDE else unknown)[c.why] += c.n * c.times
+    k, n = sum(c.k * c.times for c in known), sum(c.n * c.times for c in known)
     share, interval, why = _estimate(inside, known, tier)
     missing = sum(unknown.values()) - unknown["not drawn"]
     best, worst = missing_bounds(k, n, missing) if n + missing else (None, None)
-    by_task = _by_cluster(known)
-    means = [a / b for a, b in by_task.values()]
+    means = [a / b for a, b in _clusters(known)]
     return {
-        "tier": tier, "detector": detector, "k": k, "n": n, "episodes": sum(c.times for c in inside), "tasks": len(by_task), "share": share,
+        "tier": tier, "detector": detector, "k": k, "n": n, "episodes": sum(c.n * c.times for c in inside), "tasks": len(means), "share": share,
         "interval": interval, "best": best, "worst": worst, "task_mean": sum(means) / len(means) if means else None,
         "unknown": dict(unknown.most_common()), "outside": dict(outside.most_common()), "why": why,
     }  # fmt: skip
 
 
-def _by_cluster(cells: Sequence[_Cell]) -> dict[str, tuple[int, int]]:
-    """(hits, known) of each task."""
-    k: Counter[str] = Counter()
-    n: Counter[str] = Counter()
-    for c in cells:
-        n[c.cluster] += c.times
-        k[c.cluster] += c.times if c.hit else 0
-    return {name: (k[name], n[name]) for name in sorted(n)}
+def _clusters(cells: Sequence[_Cell], stratum: str | None = None) -> list[tuple[int, int]]:
+    """(hits, known) of each cluster, in a stratum or over all."""
+    found: list[tuple[int, int]] = []
+    for cell in cells:
+        k, n = (cell.k, cell.n) if stratum is None else cell.strata.get(stratum, (0, 0))
+        if cell.alone:
+            found += [(1, 1)] * (k * cell.times) + [(0, 1)] * ((n - k) * cell.times)
+        elif n:
+            found += [(k, n)] * cell.times
+    return found
 
 
 def _estimate(inside: Sequence[_Cell], known: Sequence[_Cell], tier: str) -> tuple[float | None, Interval, str]:
     """The share with its interval: plain where every episode was looked at, two-phase where the rest was drawn from."""
     sizes: Counter[str] = Counter()
-    for c in inside:
-        sizes[c.stratum] += c.times
+    for cell in inside:
+        for name, (_, n) in cell.strata.items():
+            sizes[name] += n * cell.times
     words = {"candidate": "candidates: signals fired, nobody has judged", "judged": "judged", "reviewed": "reviewed by a person"}
-    if set(sizes) <= {"all"}:
-        pairs = _by_cluster(known)
-        interval = clustered_wilson([a for a, _ in pairs.values()], [b for _, b in pairs.values()])
-        n = sum(b for _, b in pairs.values())
-        return (sum(a for a, _ in pairs.values()) / n if n else None), interval, words[tier]
-    strata = []
+    if set(sizes) <= {ALL}:
+        pairs = _clusters(known)
+        interval = clustered_wilson([a for a, _ in pairs], [b for _, b in pairs])
+        n = sum(b for _, b in pairs)
+        return (sum(a for a, _ in pairs) / n if n else None), interval, words[tier]
+    strata, drawn = [], {}
     for name, size in sorted(sizes.items()):
-        pairs = _by_cluster([c for c in known if c.stratum == name])
-        k, m = sum(a for a, _ in pairs.values()), sum(b for _, b in pairs.values())
-        spread = design_effect(*zip(*pairs.values(), strict=True)) if len(pairs) > 1 else 1.0
-        strata.append(Stratum(size, k, m, m / spread))
-    drawn = {name: sum(c.times for c in known if c.stratum == name) for name in sizes}
+        pairs = _clusters(known, name)
+        k, drawn[name] = sum(a for a, _ in pairs), sum(b for _, b in pairs)
+        spread = design_effect(*zip(*pairs, strict=True)) if len(pairs) > 1 else 1.0
+        strata.append(Stratum(size, k, drawn[name], drawn[name] / spread))
     of = ", ".join(f"{drawn[name]:,} of {sizes[name]:,} {_STRATA.get(name, name)}" for name in sorted(sizes))
     told = f"{words[tier]}: {of}, weighted"
     if not any(drawn.values()):
         return None, Interval(0.0, 1.0, "nothing known"), told
     estimate = two_phase(strata)
-    if unread := [_STRATA.get(name, name) for name in sorted(sizes) if not drawn[name] and name != "all"]:
+    if unread := [_STRATA.get(name, name) for name in sorted(sizes) if not drawn[name] and name != ALL]:
         return None, estimate.interval, f"{told}; of the {' and the '.join(unread)} nothing is known"
     return estimate.share, estimate.interval, told

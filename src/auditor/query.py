@@ -48,7 +48,7 @@ _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "B
 def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     """A connection with the views, closed to everything outside the audit's own files."""
     commits = list(audit.commits())
-    con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "1GB"})
+    con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "700MB"})
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
     root = str(audit.path.resolve())
     con.execute(f"SET allowed_directories=[{_quoted(root + '/')}]; SET temp_directory=''")
@@ -65,10 +65,8 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     duplicates = audit.path / "duplicates.parquet"
     if duplicates.exists():
         con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(str(duplicates.resolve()))})")
-    else:
-        con.execute("CREATE VIEW _duplicates AS SELECT ''::VARCHAR shard, 0::BIGINT row, ''::VARCHAR new_id WHERE false")
     _families(con, audit)
-    _views(con, audit, commits)
+    _views(con, audit, commits, twice=duplicates.exists())
     con.execute("SET lock_configuration=true")
     return con
 
@@ -86,16 +84,24 @@ def stale(audit: Audit) -> int:
     return sum(c.asking is not None and c.asking.basis != basis_of(c) for c in audit.commits())
 
 
-def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commit]) -> None:
-    kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
-    own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
+def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commit], *, twice: bool) -> None:
+    # Joins cost more than the scan: none is made where no episode stands twice, or where all rows of all parts are live.
+    kept, own = "WHERE true", "t.episode_id"
+    if twice:
+        kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
+        own = "COALESCE(d.new_id, t.episode_id) AS episode_id"
     con.execute(f"CREATE VIEW _rows AS SELECT {own}, t.* EXCLUDE (episode_id) FROM _episodes t {kept}")
-    con.execute(
-        "CREATE VIEW episodes AS SELECT r.* EXCLUDE (shard, row), f.developer, f.series FROM _rows r LEFT JOIN _families f ON f.member = r.model"
+    named = con.execute("SELECT count(*) FROM _families").fetchall()[0][0]
+    family = (
+        "f.developer, f.series FROM _rows r LEFT JOIN _families f ON f.member = r.model"
+        if named
+        else "NULL::VARCHAR AS developer, NULL::VARCHAR AS series FROM _rows r"
     )
+    con.execute(f"CREATE VIEW episodes AS SELECT r.* EXCLUDE (shard, row), {family}")
     live = ""
-    if any(c.judged or len({part for part, _ in c.rubrics.values()}) > 1 for c in commits):
-        # A rubric or judge was changed and run again: of an older part only what it still stands for counts.
+    if any(len({part for part, _ in c.rubrics.values()}) > 1 or len({j.part for j in c.judged}) > 1 for c in commits):
+        # A rubric or judge was changed and run again: of an older part only what it still stands for counts. (The part that
+        # was written last stands for all that it holds.)
         con.execute("CREATE TABLE _parts(file VARCHAR, rubric VARCHAR, view VARCHAR, detector VARCHAR)")
         rows = [[part.rpartition("/")[2], rubric, "all", "signals"] for c in commits for rubric, (part, _) in c.rubrics.items()]
         rows += [[j.part.rpartition("/")[2], j.rubric, j.view, j.detector] for c in commits for j in c.judged]

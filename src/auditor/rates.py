@@ -5,7 +5,8 @@ Nothing unknown counts as clean: n holds only verdicts with status ok, the rest 
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -21,6 +22,8 @@ ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefille
 NATURAL = f"({ELICITED}) = 'natural'"
 # A log that does not say is of neither.
 STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
+HELD = "(SELECT * FROM episodes WHERE episode_id IS NOT NULL)"
+"""Episodes to join to verdicts. DuckDB takes a condition to keep a fifth: with one on each side it holds episodes in memory, not verdicts."""
 APART = {"natural": "", "elicited": "elicited", "unknown": "", "release": "release", "snapshot": "snapshots"}
 """Never pooled with others: what a group of episodes is called by its elicitation and its checkpoint."""
 
@@ -116,7 +119,7 @@ _STRATA = {"candidate": "candidates", "rest": "sampled rest", "all": "all episod
 }
 _STRATUM = "CASE WHEN tier <> 'candidate' THEN json_extract_string(attributes, '$.stratum') END"
 # The whole of each episode; of a judge that was shown only parts of it, those.
-_WHOLE = "(view = 'all' OR (rubric, detector) NOT IN (SELECT (rubric, detector) FROM verdicts WHERE view = 'all'))"
+_WHOLE = "(view = 'all' OR (rubric, detector) NOT IN (SELECT DISTINCT (rubric, detector) FROM verdicts WHERE view = 'all'))"
 
 
 def _of(stratum: str | None, view: str = "all") -> str:
@@ -131,16 +134,20 @@ def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
     """
     apart, source = "'natural' AS elicited, 'unknown' AS stage", "verdicts v"
     if run(con, f"SELECT 1 FROM episodes WHERE checkpoint IS NOT NULL OR ({ELICITED}) = 'elicited' LIMIT 1")[1]:
-        apart, source = f"{ELICITED} AS elicited, {STAGE} AS stage", "verdicts v JOIN episodes e USING (episode_id)"
+        apart, source = f"{ELICITED} AS elicited, {STAGE} AS stage", f"verdicts v JOIN {HELD} e USING (episode_id)"
     _, rows = run(
         con,
         f"SELECT * FROM (SELECT {apart}, v.model, rubric, tier, detector, {_STRATUM} AS stratum, view,"
         " v.status, flagged, CASE WHEN v.status = 'skipped' THEN error END AS why, count(*)"
-        f" FROM {source} WHERE {_WHOLE} GROUP BY ALL) ORDER BY tier, model NULLS LAST, elicited DESC,"
+        f" FROM {source} GROUP BY ALL) ORDER BY tier, model NULLS LAST, elicited DESC,"
         " list_position(['release', 'unknown', 'snapshot'], stage), rubric, detector, stratum, view, status, flagged, why",
     )
     found: dict[tuple[Any, ...], tuple[int, int, dict[str, int]]] = {}
+    whole = {(rubric, detector) for _, _, _, rubric, _, detector, _, view, *_ in rows if view == "all"}
     for elicited, stage, model, *cell, status, flagged, why, count in rows:
+        rubric, _, detector, _, view = cell
+        if view != "all" and (rubric, detector) in whole:
+            continue
         key = (model or UNKNOWN_MODEL, ", ".join(filter(None, (APART[stage], APART[elicited]))), *cell)
         k, n, unknown = found.get(key, (0, 0, {}))
         if status == "ok" and flagged is not None:
@@ -186,10 +193,14 @@ def by_view(con: duckdb.DuckDBPyConnection) -> list[Views]:
     """Judged verdicts by view, where there is more than one view."""
     counts = ", ".join(f"count(view_{v}), count(*) FILTER (view_{v})" for v in VIEWS)
     flags = ", ".join(f"bool_or(flag) FILTER (view = '{v}') AS view_{v}" for v in VIEWS)
+    # Most judges have one view alone: their episodes need not be grouped.
+    several = (
+        "SELECT (rubric, detector) FROM verdicts WHERE tier = 'judged' GROUP BY rubric, detector HAVING min(view) < max(view)"
+    )
     _, rows = run(
         con,
         f"WITH cells AS (SELECT model, rubric, detector, {_STRATUM} AS stratum, episode_id, view, CASE WHEN status = 'ok' THEN flagged END AS flag"
-        f" FROM verdicts WHERE tier = 'judged'), episode AS (SELECT model, rubric, detector, stratum, episode_id, {flags}, list(DISTINCT view) AS views,"
+        f" FROM verdicts WHERE tier = 'judged' AND (rubric, detector) IN ({several})), episode AS (SELECT model, rubric, detector, stratum, episode_id, {flags}, list(DISTINCT view) AS views,"
         " coalesce(bool_or(flag), false) AS yes, count(flag) > 0 AS known, count(flag) < count(*) AS gap FROM cells GROUP BY 1, 2, 3, 4, 5)"
         " SELECT model, rubric, detector, stratum, list_distinct(flatten(list(views))), count(*) FILTER (known), count(*) FILTER (yes),"
         f" count(*) FILTER (known AND NOT yes AND gap), {counts} FROM episode GROUP BY 1, 2, 3, 4"
@@ -222,22 +233,29 @@ class Agreement(NamedTuple):
 
 def agreement(con: duckdb.DuckDBPyConnection) -> list[Agreement]:
     """Per rubric and view, where there are two raters or more: every vote of a judge is one."""
-    _, rows = run(
-        con,
-        "SELECT rubric, view, episode_id, detector, json_extract(attributes, '$.votes') FROM verdicts"
-        " WHERE tier = 'judged' AND detector <> 'judge:majority' AND json_extract(attributes, '$.votes') IS NOT NULL ORDER BY ALL",
+    votes = (
+        "(SELECT rubric, view, detector, episode_id, CAST(json_extract(attributes, '$.votes') AS BOOLEAN[]) AS votes FROM verdicts"
+        " WHERE tier = 'judged' AND detector <> 'judge:majority' AND json_extract(attributes, '$.votes') IS NOT NULL)"
     )
-    found: dict[tuple[str, str], dict[str, dict[str, bool | None]]] = {}
-    for rubric, view, episode, detector, votes in rows:
-        cells = found.setdefault((rubric, view), {}).setdefault(episode, {})
-        cells.update({f"{detector} {i}": vote for i, vote in enumerate(json.loads(votes) or ())})
+    _, rows = run(con, f"SELECT rubric, view, detector, coalesce(max(len(votes)), 0) FROM {votes} GROUP BY ALL ORDER BY ALL")
+    raters: Counter[tuple[str, str]] = Counter()
+    for rubric, view, _, most in rows:
+        raters[rubric, view] += most
     told = []
-    for (rubric, view), episodes in found.items():
-        raters = sorted({name for cells in episodes.values() for name in cells})
-        if len(raters) > 1:
-            table = [[cells.get(name) for cells in episodes.values()] for name in raters]
-            rated = sum(sum(v is not None for v in cells.values()) > 1 for cells in episodes.values())
-            told.append(Agreement(rubric, view, len(raters), rated, nominal_alpha(table)))
+    for (rubric, view), several in raters.items():
+        if several < 2:
+            continue
+        # Who voted how makes no difference to alpha: episodes with equal numbers of yes and no are alike.
+        _, rows = run(
+            con,
+            f"SELECT yes, no, count(*) FROM (SELECT count(*) FILTER (vote) AS yes, count(*) FILTER (NOT vote) AS no FROM"
+            f" (SELECT episode_id, unnest(votes) AS vote FROM {votes} WHERE rubric = ? AND view = ?) GROUP BY episode_id) GROUP BY ALL ORDER BY ALL",
+            [rubric, view],
+        )
+        cells = [([True] * yes + [False] * no, times) for yes, no, times in rows if yes + no > 1]
+        most = max((len(cell) for cell, _ in cells), default=0)
+        table = [[vote for cell, times in cells for vote in [(cell + [None] * most)[i]] * times] for i in range(most)]
+        told.append(Agreement(rubric, view, several, sum(times for _, times in cells), nominal_alpha(table)))
     return told
 
 
@@ -257,17 +275,26 @@ def admissions(con: duckdb.DuckDBPyConnection) -> list[Admission]:
 
 def top_candidates(con: duckdb.DuckDBPyConnection, model: str, limit: int = 10) -> list[dict[str, Any]]:
     """The heaviest candidates of a model with the first words that prove each."""
-    condition = "v.model IS NULL" if model == UNKNOWN_MODEL else "v.model = ?"
+    condition = "model IS NULL" if model == UNKNOWN_MODEL else "model = ?"
+    order = "weight DESC, least(len(evidence), 3) DESC, rubric, episode_id"
     columns, rows = run(
         con,
-        "SELECT v.episode_id, v.rubric, v.rationale, CAST(json_extract(v.attributes, '$.weight') AS INT) AS weight,"
-        " list(struct_pack(signal := e.signal, message := e.message, channel := e.channel, quote := e.quote) ORDER BY e.message)[:3] AS evidence,"
-        " any_value(p.task) AS task, any_value(p.environment) AS environment, any_value(p.source) AS source"
-        " FROM verdicts v JOIN evidence e USING (episode_id, rubric, detector, view) JOIN episodes p USING (episode_id)"
-        f" WHERE v.flagged AND v.tier = 'candidate' AND {condition} GROUP BY 1, 2, 3, 4 ORDER BY weight DESC, len(evidence) DESC, v.rubric, v.episode_id LIMIT {int(limit)}",
+        "SELECT episode_id, rubric, rationale, weight, evidence, task, environment, source FROM (SELECT episode_id, rubric, rationale,"
+        " CAST(json_extract(attributes, '$.weight') AS INT) AS weight, evidence FROM _live"
+        f" WHERE flagged AND tier = 'candidate' AND {condition} AND len(evidence) > 0 ORDER BY {order} LIMIT {int(limit)})"
+        f" JOIN episodes USING (episode_id) ORDER BY {order}",
         [] if model == UNKNOWN_MODEL else [model],
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return _first_words(columns, rows, ("signal", "message", "channel", "quote"))
+
+
+def _first_words(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows with three of their quotes, those of the earliest messages."""
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    for row in found:
+        first = sorted(row["evidence"], key=lambda e: e["message"])[:3]
+        row["evidence"] = [{name: quote[name] for name in names} for quote in first]
+    return found
 
 
 def top_judged(con: duckdb.DuckDBPyConnection, model: str, limit: int = 10) -> list[dict[str, Any]]:
@@ -276,21 +303,19 @@ def top_judged(con: duckdb.DuckDBPyConnection, model: str, limit: int = 10) -> l
     An episode stands once a rubric, with the majority's words where it flagged; `judges` are all that flagged it.
     """
     condition = "model IS NULL" if model == UNKNOWN_MODEL else "model = ?"
+    order = "level DESC NULLS LAST, rubric, episode_id"
     columns, rows = run(
         con,
-        "WITH v AS (SELECT episode_id, rubric, detector, view, level, rationale,"
-        " list(DISTINCT detector) FILTER (detector <> 'judge:majority') OVER (PARTITION BY episode_id, rubric) AS judges FROM verdicts"
+        "WITH v AS (SELECT episode_id, rubric, detector, view, level, rationale, evidence,"
+        " list(DISTINCT detector) FILTER (detector <> 'judge:majority') OVER (PARTITION BY episode_id, rubric) AS judges FROM _live"
         f" WHERE flagged AND status = 'ok' AND tier = 'judged' AND {_WHOLE} AND {condition}"
         " QUALIFY row_number() OVER (PARTITION BY episode_id, rubric"
-        " ORDER BY detector = 'judge:majority' DESC, level DESC NULLS LAST, detector, view) = 1)"
-        " SELECT v.episode_id, v.rubric, v.detector, v.view, v.level, v.rationale, list_sort(v.judges) AS judges,"
-        " list(struct_pack(message := e.message, channel := e.channel, quote := e.quote) ORDER BY e.message)[:3] AS evidence,"
-        " any_value(p.task) AS task, any_value(p.environment) AS environment, any_value(p.source) AS source"
-        " FROM v JOIN evidence e USING (episode_id, rubric, detector, view) JOIN episodes p USING (episode_id)"
-        f" GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY v.level DESC NULLS LAST, v.rubric, v.episode_id LIMIT {int(limit)}",
+        " ORDER BY detector = 'judge:majority' DESC, level DESC NULLS LAST, detector, view) = 1 AND len(evidence) > 0)"
+        " SELECT episode_id, rubric, detector, view, level, rationale, list_sort(judges) AS judges, evidence, task, environment, source"
+        f" FROM (SELECT * FROM v ORDER BY {order} LIMIT {int(limit)}) JOIN episodes USING (episode_id) ORDER BY {order}",
         [] if model == UNKNOWN_MODEL else [model],
     )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return _first_words(columns, rows, ("message", "channel", "quote"))
 
 
 def percent(share: float | None) -> str:
