@@ -100,7 +100,7 @@ def scan(options: Options, report: Callable[[Progress], None] = lambda _: None, 
 def _about(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.About:
     from importlib.metadata import version
 
-    known = audit.about() if (audit.path / "audit.json").exists() else None
+    known = audit.about() if audit.disk.exists("audit.json") else None
     given = [os.path.abspath(i) if "://" not in i else i for i in options.inputs]
     return store.About(
         auditor=version("auditor"),
@@ -139,7 +139,7 @@ def _scanner(folder: str | None, only: tuple[str, ...]) -> Scanner:
 
 def scan_shard(task: Task, options: Options) -> Counter[str]:
     """Scan one shard into its parts and commit it; returns its counts. Runs in a worker process."""
-    audit = Audit(Path(options.output))
+    audit = Audit(options.output)
     scanner = _scanner(options.rubrics, task.rubrics)
     join = Join.load(options.join) if options.join else None
     mapping = mappings.load(options.mapping) if options.mapping else None
