@@ -54,14 +54,23 @@ def scan_options(audit: Audit, output: str) -> Options:
     return Options((), output, rubrics=told.get("rubrics"), mapping=told.get("mapping"), join=told.get("join"))
 
 
+class Killer(NamedTuple):
+    """A record that kills its reader: file, where its unit starts, and its number there (`readers.WHOLE`: the unit)."""
+
+    path: str
+    start: int
+    record: int
+
+
 class Task(NamedTuple):
-    """One shard to scan with the rubrics named; `base` is its commit where it was done with other rubrics."""
+    """One shard to scan with the rubrics named; `base` is its commit where it was done with other rubrics; `skip` is left out."""
 
     shard: str
     files: tuple[files.Found, ...]
     units: tuple[tuple[Unit, str], ...]
     rubrics: tuple[str, ...]
     base: Commit | None = None
+    skip: tuple[Killer, ...] = ()
 
 
 def tasks(
@@ -81,7 +90,7 @@ def tasks(
         done.update((path, unit.start) for unit, _ in units for path in unit.paths)
         stale = tuple(r for r, h in hashes.items() if commit.rubrics.get(r, ("", ""))[1] != h)
         if stale and len(given) == len(commit.files):
-            yield Task(commit.shard, tuple(files.Found(*f) for f in commit.files), units, stale, commit)
+            yield Task(commit.shard, tuple(files.Found(*f) for f in commit.files), units, stale, commit, _killers(commit))
         elif not stale:
             keep(commit)
     mapping = mappings.load(options.mapping) if options.mapping else None
@@ -91,19 +100,39 @@ def tasks(
     yield from pack(missing, tuple(hashes))
 
 
-def read_units(units: Iterable[tuple[Unit, str]], mapping: Reader | None) -> Iterator[Transcript | Reject]:
-    """The transcripts of a shard in order (the n-th transcript is row n), and what could not be read."""
+def _killers(commit: Commit) -> tuple[Killer, ...]:
+    return tuple(Killer(*one) for one in commit.skip)
+
+
+def read_units(
+    units: Iterable[tuple[Unit, str]],
+    mapping: Reader | None,
+    skip: Sequence[Killer] = (),
+    mark: Callable[[Killer], None] = lambda _: None,
+) -> Iterator[Transcript | Reject]:
+    """The transcripts of a shard in order (the n-th transcript is row n), and what could not be read.
+
+    What is in `skip` becomes a Reject; `mark` is told of each record before it is read.
+    """
     for unit, why in units:
         if unit.reader == REJECT:
             hint = "" if "auditor formats" in why else "see 'auditor formats' for what can be read"
             yield Reject(unit.paths[0], None, None, why, hint)
         elif unit.reader != COMPANION:
-            yield from readers.read(unit, mapping or readers.registry()[unit.reader])
+
+            def go(record: int, unit: Unit = unit) -> bool:
+                here = Killer(unit.paths[0], unit.start, record)
+                if here in skip:
+                    return False
+                mark(here)
+                return True
+
+            yield from readers.read(unit, mapping or readers.registry()[unit.reader], go)
 
 
 def transcripts_in(commit: Commit, mapping: Reader | None, join: Join | None) -> Iterator[Transcript]:
     """The transcripts of a shard, read again from its sources: the n-th is row n."""
-    for item in read_units(units_in(commit), mapping):
+    for item in read_units(units_in(commit), mapping, _killers(commit)):
         if isinstance(item, Transcript):
             yield join.apply(item) if join else item
 

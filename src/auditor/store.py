@@ -142,6 +142,8 @@ class Commit(BaseModel):
     asking: Asking | None = None
     flagged: list[str] = Field(default_factory=list)
     rejects: list[tuple[str, int | None, int | None, str, str]] = Field(default_factory=list)
+    skip: list[tuple[str, int, int]] = Field(default_factory=list)
+    """Records that kill their reader: left out, and in `rejects`."""
     counts: dict[str, int] = Field(default_factory=dict)
     ignored: dict[str, int] = Field(default_factory=dict)
 
