@@ -80,7 +80,7 @@ def scan(
             if stage is not None:
                 stage.put(commit.shard)
 
-        for shard, done in _run(plan.tasks(audit, options, rubrics, found, keep), options, engine or Local(options.jobs)):
+        for shard, done in _run(plan.tasks(audit, options, rubrics, found, keep), options, engine or Local(options.jobs, _small)):
             progress.counts.update(done)
             if stage is not None:
                 stage.put(shard)
@@ -151,7 +151,7 @@ def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counte
 
     def note(killer: Killer) -> None:
         if notes is not None:
-            Path(notes).write_bytes(orjson.dumps(killer))
+            Path(notes).write_bytes(orjson.dumps([*killer]))
 
     audit = Audit(options.output)
     scanner = _scanner(options.rubrics, task.rubrics)
@@ -239,6 +239,12 @@ def _commit(
 # ---- running --------------------------------------------------------------------------------------------
 
 _MOST_KILLERS = 20
+_SMALL = 4 << 20
+
+
+def _small(task: Task) -> bool:
+    """Whether a first shard is done in this process, so that a judge need not wait for workers: no record of it can be large."""
+    return sum(f.size for f in task.files) <= _SMALL
 
 
 def _run(tasks: Iterator[Task], options: Options, engine: Engine) -> Iterator[tuple[str, Counter[str]]]:

@@ -6,8 +6,9 @@ A unit is a file, a byte range of a large lines file, or a folder of one-event f
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,18 @@ class Options:
     mapping: str | None = None
     join: str | None = None
     jobs: int = 1
+
+    def everywhere(self) -> Options:
+        """The same for workers in other folders and on other machines: paths are absolute."""
+
+        def absolute(path: str | None) -> str | None:
+            return path if path is None or "://" in path else os.path.abspath(path)
+
+        given = tuple(absolute(i) or i for i in self.inputs)
+        return replace(
+            self, inputs=given, output=absolute(self.output) or self.output, rubrics=absolute(self.rubrics),
+            mapping=absolute(self.mapping), join=absolute(self.join),
+        )  # fmt: skip
 
     def fingerprint(self) -> str:
         """Changes when the same source could give other transcripts."""

@@ -6,31 +6,36 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from auditor.engines import Died, Job, Made
 
 
 @dataclass(frozen=True)
 class Local:
-    """`jobs` processes; one job alone is done in this process."""
+    """`jobs` processes; with one all is done in this process, and so is a first job that is small enough (`here`)."""
 
     jobs: int = 1
+    here: Callable[[Any], bool] = lambda _: False
 
     def run(self, work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made | Died]]:
         """See `Engine`. When a worker dies, what was running is done again, each job alone, to see which one kills it."""
         if self.jobs <= 1:
             yield from ((job, work(job)) for job in jobs)
             return
-        # The first shard is small and done here: a judge need not wait until workers have started.
         first = next(jobs, None)
         if first is None:
             return
-        yield first, work(first)
+        if self.here(first):
+            yield first, work(first)
+        else:
+            jobs = chain((first,), jobs)
         suspects: list[Job] = []
         while True:
             over = yield from self._pool(work, jobs, suspects)
@@ -40,7 +45,9 @@ class Local:
             if over:
                 return
 
-    def _pool(self, work: Callable[[Job], Made], jobs: Iterator[Job], suspects: list[Job]) -> Iterator[tuple[Job, Made | Died]]:
+    def _pool(
+        self, work: Callable[[Job], Made], jobs: Iterator[Job], suspects: list[Job]
+    ) -> Generator[tuple[Job, Made | Died], None, bool]:
         """Work until no job is left (True) or a worker dies: then `suspects` are what was running (False)."""
         with _workers(self.jobs) as pool:
             flying: dict[Future[Made], Job] = {}

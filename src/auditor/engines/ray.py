@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +27,11 @@ class Ray:
         """See `Engine`. A worker or node that dies costs its shards nothing but time: Ray gives them to others, `_RETRIES` times."""
         ray = self._cluster()
         try:
-            task = ray.remote(num_cpus=1, max_retries=_RETRIES)(work)
+
+            def on_a_worker(job: Job) -> Made:
+                return work(job)
+
+            task = ray.remote(num_cpus=1, max_retries=_RETRIES)(on_a_worker)
             flying: dict[Any, Job] = {}
             while True:
                 # Asked each time: nodes come and go.
@@ -46,13 +52,20 @@ class Ray:
             raise MissingExtra("--engine ray", "ray") from None
         known = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
         try:
-            ray.init(address=self.address, runtime_env={"env_vars": known}, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            self._reach()
+            ray.init(address=self.address, runtime_env={"env_vars": known}, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
             told = " ".join(str(error).split())[:160]
             raise AuditorError(
                 f"--address {self.address}: no Ray cluster can be used there ({told}); start one: ray start --head"
             ) from None
         return ray
+
+    def _reach(self) -> None:
+        """OSError where nothing listens at the address: Ray itself would try for minutes."""
+        host, _, port = (self.address or "").removeprefix("ray://").rpartition(":")
+        if host and port.isdecimal():
+            socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _result(ray: Any, done: Any) -> Any:
