@@ -11,12 +11,13 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 import fsspec
+from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from auditor.errors import StoreError
 
@@ -156,13 +157,16 @@ class Folder:
 
 class Remote:
     """A place on object storage. There is no lock: parts and commits are named by what is in them, so that two workers on one
-    shard leave one, and nothing younger than an hour is swept away.
+    shard leave one, and nothing younger than an hour is swept away. A server that was reached once and refuses is asked again
+    for two minutes.
     """
 
     _HOUR = 3600.0
+    patience = 120.0
 
     def __init__(self, url: str) -> None:
         self.where = url.rstrip("/")
+        self._reached = False
         try:
             # The listing is never cached: other machines write too.
             self.filesystem, self._root = fsspec.core.url_to_fs(self.where, use_listings_cache=False)
@@ -176,36 +180,33 @@ class Remote:
 
     def read(self, name: str) -> bytes:
         """One get."""
-        with self._told():
-            return cast(bytes, self.filesystem.cat_file(f"{self._root}/{name}"))
+        return cast(bytes, self._ask(self.filesystem.cat_file, f"{self._root}/{name}"))
 
     def open(self, name: str) -> IO[bytes]:
         """Ranges are read as they are needed."""
-        with self._told():
-            return cast(IO[bytes], self.filesystem.open(f"{self._root}/{name}", "rb"))
+        return cast(IO[bytes], self._ask(self.filesystem.open, f"{self._root}/{name}", "rb"))
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
-        with self._told():
-            return bool(self.filesystem.isfile(f"{self._root}/{name}"))
+        """Whether there is such an object. (fsspec's own `isfile` takes an error for a no.)"""
+        try:
+            return bool(self._ask(self.filesystem.info, f"{self._root}/{name}", refresh=True)["type"] == "file")
+        except FileNotFoundError:
+            return False
 
     def names(self, folder: str) -> list[str]:
         """The objects right under a prefix."""
-        path = f"{self._root}/{folder}".rstrip("/")
-        with self._told():
-            try:
-                found = self.filesystem.ls(path, detail=True, refresh=True)
-            except FileNotFoundError:
-                return []
+        try:
+            found = self._ask(self.filesystem.ls, f"{self._root}/{folder}".rstrip("/"), detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
         return sorted(entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file")
 
     def old(self, name: str) -> bool:
         """Whether it was written over an hour ago."""
-        with self._told():
-            try:
-                stamp = self.filesystem.modified(f"{self._root}/{name}")
-            except FileNotFoundError:
-                return False
+        try:
+            stamp = self._ask(self.filesystem.modified, f"{self._root}/{name}")
+        except FileNotFoundError:
+            return False
         return time.time() - cast(datetime, stamp).timestamp() > self._HOUR
 
     @contextlib.contextmanager
@@ -214,13 +215,12 @@ class Remote:
         with tempfile.TemporaryDirectory(prefix="auditor-") as folder:
             path = Path(folder) / name.replace("/", "-")
             yield path
-            with self._told():
-                self.filesystem.put_file(str(path), f"{self._root}/{name}")
+            self._ask(self.filesystem.put_file, str(path), f"{self._root}/{name}")
 
     def remove(self, name: str) -> None:
         """Delete the object."""
-        with self._told(), contextlib.suppress(FileNotFoundError):
-            self.filesystem.rm_file(f"{self._root}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(self.filesystem.rm_file, f"{self._root}/{name}")
 
     def begin(self) -> None:
         """Whether one can write is told by a first write. StoreError where the place holds something else."""
@@ -237,13 +237,21 @@ class Remote:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of a backend (credentials, DNS, a missing bucket) as one line."""
+    def _ask(self, call: Callable[..., Any], *given: Any, **how: Any) -> Any:
+        """One operation, tried again while the server refuses. FileNotFoundError passes; other errors of a backend are one line."""
+        tries = Retrying(
+            retry=retry_if_not_exception_type((FileNotFoundError, PermissionError, ValueError)),
+            stop=stop_after_delay(self.patience) if self._reached else stop_after_attempt(1),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            reraise=True,
+        )
         try:
-            yield
+            found = tries(call, *given, **how)
         except FileNotFoundError:
+            self._reached = True
             raise
         except Exception as error:  # every backend has errors of its own
             told = " ".join(str(error).split())[:200] or type(error).__name__
             raise StoreError(f"{self.where}: {told}; see the backend's own settings (for s3: AWS_ENDPOINT_URL, keys)") from error
+        self._reached = True
+        return found
