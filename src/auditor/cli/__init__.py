@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from auditor.cli import ask, gate, judge, read, rubrics, scan
+from auditor.cli import ask, gate, grow, judge, read, rubrics, scan
 from auditor.cli.base import app, say
 from auditor.errors import AuditorError
 
@@ -25,4 +25,4 @@ def main() -> None:
         sys.exit(0)
 
 
-__all__ = ["app", "ask", "gate", "judge", "main", "read", "rubrics", "scan"]
+__all__ = ["app", "ask", "gate", "grow", "judge", "main", "read", "rubrics", "scan"]
