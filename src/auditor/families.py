@@ -34,9 +34,8 @@ _FILE = TypeAdapter(list[Family])
 
 def load(audit: Audit) -> list[Family]:
     """The entries of the audit's file; none where it has no file. StoreError for one that cannot be read."""
-    path = audit.path / NAME
     try:
-        return _FILE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _FILE.validate_python(yaml.safe_load(audit.disk.read(NAME)))
     except FileNotFoundError:
         return []
     except ValidationError as error:
@@ -45,7 +44,7 @@ def load(audit: Audit) -> list[Family]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())[:160]
     raise StoreError(
-        f"{path}: {told}; write a list of entries such as {{model: 'heron-*', developer: NAME, series: NAME}}"
+        f"{audit.disk.at(NAME)}: {told}; write a list of entries such as {{model: 'heron-*', developer: NAME, series: NAME}}"
     ) from None
 
 

@@ -80,12 +80,13 @@ def append(audit: Audit, label: Label) -> None:
 
 def load(audit: Audit) -> list[Label]:
     """All labels of an audit in the order in which they were given. StoreError names file and line of one that cannot be read."""
-    path = audit.path / NAME
+    path = audit.disk.at(NAME)
     found = []
     try:
-        with path.open("rb") as file:
-            # Nobody is half-way through a line while we read.
-            fcntl.flock(file, fcntl.LOCK_SH)
+        with audit.disk.open(NAME) as file:
+            if audit.disk.filesystem is None:
+                # Nobody is half-way through a line while we read.
+                fcntl.flock(file, fcntl.LOCK_SH)
             lines = file.read().split(b"\n")
     except FileNotFoundError:
         return []

@@ -98,7 +98,7 @@ def _groups(con: duckdb.DuckDBPyConnection, rubric: str) -> dict[bool, list[str]
 
 def _transcripts(audit: Audit, con: duckdb.DuckDBPyConnection, wanted: Mapping[str, bool]) -> Iterator[tuple[bool, Transcript]]:
     """(group, transcript) of the episodes named, those left out whose source is gone."""
-    sources = Sources(audit, scan_options(audit, str(audit.path)))
+    sources = Sources(audit, scan_options(audit, audit.where))
     _, rows = run(
         con,
         "SELECT shard, row, episode_id, content_hash FROM _rows WHERE episode_id IN (SELECT unnest(?::VARCHAR[]))",

@@ -7,27 +7,26 @@ parts and commits them.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import threading
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+
+import orjson
 
 from auditor import asked as asking
 from auditor import plan, store
+from auditor.engines import Died, Engine
+from auditor.engines.local import Local, alone
 from auditor.errors import AuditorError, StoreError
 from auditor.join import Join
 from auditor.judging import Judging, Stage
 from auditor.ledger import build as build_ledger
-from auditor.plan import Options, Task
+from auditor.plan import Killer, Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
 from auditor.readers.base import Reject
@@ -46,8 +45,15 @@ class Progress:
     stage: Stage | None = None
 
 
-def scan(options: Options, report: Callable[[Progress], None] = lambda _: None, judging: Judging | None = None) -> Audit:
+def scan(
+    options: Options,
+    report: Callable[[Progress], None] = lambda _: None,
+    judging: Judging | None = None,
+    engine: Engine | None = None,
+) -> Audit:
     """Run a scan to its end, doing only what is missing. The returned audit is finished and unlocked.
+
+    `engine` says where the work is done (default: processes on this machine).
 
     With `judging` an LLM judges each shard while the scan goes on, and the audit's other shards after them; without
     inputs it judges what is there. Raises AuditorError for what a user can mend; KeyboardInterrupt leaves an audit that
@@ -74,7 +80,7 @@ def scan(options: Options, report: Callable[[Progress], None] = lambda _: None, 
             if stage is not None:
                 stage.put(commit.shard)
 
-        for shard, done in _run(plan.tasks(audit, options, rubrics, found, keep), options):
+        for shard, done in _run(plan.tasks(audit, options, rubrics, found, keep), options, engine or Local(options.jobs, _small)):
             progress.counts.update(done)
             if stage is not None:
                 stage.put(shard)
@@ -100,7 +106,7 @@ def scan(options: Options, report: Callable[[Progress], None] = lambda _: None, 
 def _about(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.About:
     from importlib.metadata import version
 
-    known = audit.about() if (audit.path / "audit.json").exists() else None
+    known = audit.about() if audit.disk.exists("audit.json") else None
     given = [os.path.abspath(i) if "://" not in i else i for i in options.inputs]
     return store.About(
         auditor=version("auditor"),
@@ -137,9 +143,17 @@ def _scanner(folder: str | None, only: tuple[str, ...]) -> Scanner:
     return Scanner([r for r in load_all(Path(folder) if folder else None) if r.id in only])
 
 
-def scan_shard(task: Task, options: Options) -> Counter[str]:
-    """Scan one shard into its parts and commit it; returns its counts. Runs in a worker process."""
-    audit = Audit(Path(options.output))
+def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counter[str]:
+    """Scan one shard into its parts and commit it; returns its counts. Runs in a worker process.
+
+    With `notes`, a file, which record is being read stands there at any moment.
+    """
+
+    def note(killer: Killer) -> None:
+        if notes is not None:
+            Path(notes).write_bytes(orjson.dumps([*killer]))
+
+    audit = Audit(options.output)
     scanner = _scanner(options.rubrics, task.rubrics)
     join = Join.load(options.join) if options.join else None
     mapping = mappings.load(options.mapping) if options.mapping else None
@@ -160,7 +174,7 @@ def scan_shard(task: Task, options: Options) -> Counter[str]:
         answers = store.Rows(stack.enter_context(audit.part(names["answers"])), store.ANSWERS)
         flagged = store.Lines(stack.enter_context(audit.part(names["flagged"])))
         row = 0
-        for item in plan.read_units(task.units, mapping):
+        for item in plan.read_units(task.units, mapping, task.skip, note):
             if isinstance(item, Reject):
                 rejects.append(item)
                 continue
@@ -213,6 +227,7 @@ def _commit(
         answers=names["answers"] if asks or task.base is None else task.base.answers,
         flagged=list(dict.fromkeys(flagged)),
         rejects=[tuple(r) for r in rejects],
+        skip=[tuple(k) for k in task.skip],
         counts=dict(counts),
         ignored=dict(ignored),
     )
@@ -223,56 +238,37 @@ def _commit(
 
 # ---- running --------------------------------------------------------------------------------------------
 
-
-def _run(tasks: Iterator[Task], options: Options) -> Iterator[tuple[str, Counter[str]]]:
-    """Scan tasks, in this process or in `jobs` of them; the order of completion does not matter."""
-    if options.jobs <= 1:
-        yield from ((task.shard, scan_shard(task, options)) for task in tasks)
-        return
-    # The first shard is small and done here: a judge need not wait until workers have started.
-    first = next(tasks, None)
-    if first is None:
-        return
-    yield first.shard, scan_shard(first, options)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_begin_work) as pool:
-        flying: dict[Any, Task] = {}
-        try:
-            while True:
-                while len(flying) < options.jobs * 2 and (task := next(tasks, None)) is not None:
-                    # A worker starts with the signals of its parent: an interrupt while it imports is none of its business.
-                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-                    try:
-                        flying[pool.submit(scan_shard, task, options)] = task
-                    finally:
-                        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-                if not flying:
-                    return
-                done, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in done:
-                    task = flying.pop(future)
-                    yield task.shard, future.result()
-        except BrokenProcessPool:
-            names = ", ".join(t.files[0].path for t in flying.values()) or "a file"
-            raise AuditorError(f"a worker died (out of memory?) near {names}; run again with --jobs 1 to see which") from None
-        except BaseException:
-            for process in list(pool._processes.values()):
-                process.terminate()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+_MOST_KILLERS = 20
+_SMALL = 4 << 20
 
 
-def _begin_work() -> None:
-    """A worker leaves interrupts to its parent, and ends with it: after kill -9 it would wait for work for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+def _small(task: Task) -> bool:
+    """Whether a first shard is done in this process, so that a judge need not wait for workers: no record of it can be large."""
+    return sum(f.size for f in task.files) <= _SMALL
 
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
 
-        threading.Thread(target=follow, daemon=True).start()
+def _run(tasks: Iterator[Task], options: Options, engine: Engine) -> Iterator[tuple[str, Counter[str]]]:
+    """Scan tasks by an engine. A shard whose worker dies is done again record by record, to find what kills it."""
+    for task, made in engine.run(partial(scan_shard, options=options), tasks):
+        yield task.shard, _carefully(task, options) if isinstance(made, Died) else made
+
+
+def _carefully(task: Task, options: Options) -> Counter[str]:
+    """Scan a shard in a process of its own that notes each record before it reads it; what kills it is left out, and rejected."""
+    with tempfile.TemporaryDirectory(prefix="auditor-") as folder:
+        notes = os.path.join(folder, "record")
+        while len(task.skip) < _MOST_KILLERS:
+            made = alone(partial(scan_shard, options=options, notes=notes), task)
+            if not isinstance(made, Died):
+                return made
+            killer = Killer(*orjson.loads(Path(notes).read_bytes())) if os.path.exists(notes) else None
+            if killer is None or killer in task.skip:
+                break
+            task = task._replace(skip=(*task.skip, killer))
+    names = ", ".join(dict.fromkeys(f.path for f in task.files[:3]))
+    raise AuditorError(
+        f"a worker dies again and again near {names} (out of memory?); give it more memory, or leave these files out"
+    )
 
 
 # ---- finishing ------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ A unit is a file, a byte range of a large lines file, or a folder of one-event f
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,18 @@ class Options:
     join: str | None = None
     jobs: int = 1
 
+    def everywhere(self) -> Options:
+        """The same for workers in other folders and on other machines: paths are absolute."""
+
+        def absolute(path: str | None) -> str | None:
+            return path if path is None or "://" in path else os.path.abspath(path)
+
+        given = tuple(absolute(i) or i for i in self.inputs)
+        return replace(
+            self, inputs=given, output=absolute(self.output) or self.output, rubrics=absolute(self.rubrics),
+            mapping=absolute(self.mapping), join=absolute(self.join),
+        )  # fmt: skip
+
     def fingerprint(self) -> str:
         """Changes when the same source could give other transcripts."""
         parts = [f"cut:{FIRST_BYTES}:{SHARD_BYTES}", *(f"{r.name}:{r.version}" for r in readers.registry().values())]
@@ -68,14 +81,23 @@ def rubric_of(audit: Audit, name: str) -> Rubric:
     return known[name]
 
 
+class Killer(NamedTuple):
+    """A record that kills its reader: file, where its unit starts, and its number there (`readers.WHOLE`: the unit)."""
+
+    path: str
+    start: int
+    record: int
+
+
 class Task(NamedTuple):
-    """One shard to scan with the rubrics named; `base` is its commit where it was done with other rubrics."""
+    """One shard to scan with the rubrics named; `base` is its commit where it was done with other rubrics; `skip` is left out."""
 
     shard: str
     files: tuple[files.Found, ...]
     units: tuple[tuple[Unit, str], ...]
     rubrics: tuple[str, ...]
     base: Commit | None = None
+    skip: tuple[Killer, ...] = ()
 
 
 def tasks(
@@ -95,7 +117,7 @@ def tasks(
         done.update((path, unit.start) for unit, _ in units for path in unit.paths)
         stale = tuple(r for r, h in hashes.items() if commit.rubrics.get(r, ("", ""))[1] != h)
         if stale and len(given) == len(commit.files):
-            yield Task(commit.shard, tuple(files.Found(*f) for f in commit.files), units, stale, commit)
+            yield Task(commit.shard, tuple(files.Found(*f) for f in commit.files), units, stale, commit, _killers(commit))
         elif not stale:
             keep(commit)
     mapping = mappings.load(options.mapping) if options.mapping else None
@@ -105,19 +127,39 @@ def tasks(
     yield from pack(missing, tuple(hashes))
 
 
-def read_units(units: Iterable[tuple[Unit, str]], mapping: Reader | None) -> Iterator[Transcript | Reject]:
-    """The transcripts of a shard in order (the n-th transcript is row n), and what could not be read."""
+def _killers(commit: Commit) -> tuple[Killer, ...]:
+    return tuple(Killer(*one) for one in commit.skip)
+
+
+def read_units(
+    units: Iterable[tuple[Unit, str]],
+    mapping: Reader | None,
+    skip: Sequence[Killer] = (),
+    mark: Callable[[Killer], None] = lambda _: None,
+) -> Iterator[Transcript | Reject]:
+    """The transcripts of a shard in order (the n-th transcript is row n), and what could not be read.
+
+    What is in `skip` becomes a Reject; `mark` is told of each record before it is read.
+    """
     for unit, why in units:
         if unit.reader == REJECT:
             hint = "" if "auditor formats" in why else "see 'auditor formats' for what can be read"
             yield Reject(unit.paths[0], None, None, why, hint)
         elif unit.reader != COMPANION:
-            yield from readers.read(unit, mapping or readers.registry()[unit.reader])
+
+            def go(record: int, unit: Unit = unit) -> bool:
+                here = Killer(unit.paths[0], unit.start, record)
+                if here in skip:
+                    return False
+                mark(here)
+                return True
+
+            yield from readers.read(unit, mapping or readers.registry()[unit.reader], go)
 
 
 def transcripts_in(commit: Commit, mapping: Reader | None, join: Join | None) -> Iterator[Transcript]:
     """The transcripts of a shard, read again from its sources: the n-th is row n."""
-    for item in read_units(units_in(commit), mapping):
+    for item in read_units(units_in(commit), mapping, _killers(commit)):
         if isinstance(item, Transcript):
             yield join.apply(item) if join else item
 

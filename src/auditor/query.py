@@ -50,8 +50,9 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     commits = list(audit.commits())
     con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "700MB"})
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
-    root = str(audit.path.resolve())
-    con.execute(f"SET allowed_directories=[{_quoted(root + '/')}]; SET temp_directory=''")
+    if audit.disk.filesystem is not None:
+        con.register_filesystem(audit.disk.filesystem)
+    con.execute(f"SET allowed_directories=[{_quoted(audit.disk.at('').rstrip('/') + '/')}]; SET temp_directory=''")
     con.execute("SET enable_external_access=false")
     episodes = [c.episodes for c in commits]
     parts = sorted({part for c in commits for part, _ in c.rubrics.values()} | {j.part for c in commits for j in c.judged})
@@ -62,11 +63,11 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
     asking = [c.asking for c in commits if c.asking and c.asking.basis == basis_of(c)]
     _table(con, "_asked", audit, [a.answers for a in asking if a.answers], ASKED)
     _table(con, "_facts", audit, [a.facts for a in asking], FACTS)
-    duplicates = audit.path / "duplicates.parquet"
-    if duplicates.exists():
-        con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(str(duplicates.resolve()))})")
+    twice = audit.disk.exists("duplicates.parquet")
+    if twice:
+        con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(audit.disk.at('duplicates.parquet'))})")
     _families(con, audit)
-    _views(con, audit, commits, twice=duplicates.exists())
+    _views(con, audit, commits, twice=twice)
     con.execute("SET lock_configuration=true")
     return con
 
@@ -130,15 +131,14 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
 
 def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
     if parts:
-        root = audit.path.resolve()
-        listed = ", ".join(_quoted(str(root / part)) for part in parts)
+        listed = ", ".join(_quoted(audit.disk.at(part)) for part in parts)
         try:
             con.execute(
                 f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
             )
         except duckdb.IOException as error:
             raise StoreError(
-                f"{audit.path}: a part of this audit cannot be read ({str(error).splitlines()[0][:160]}); scan its logs again"
+                f"{audit.where}: a part of this audit cannot be read ({str(error).splitlines()[0][:160]}); scan its logs again"
             ) from None
         return
     columns = ", ".join(f'NULL::{_type(f.type)} AS "{f.name}"' for f in schema)
@@ -259,11 +259,14 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
 
     Returns how many of each. Without either the file is removed.
     """
-    target = audit.path / "duplicates.parquet"
     if not commits:
-        target.unlink(missing_ok=True)
+        audit.disk.remove("duplicates.parquet")
         return 0, 0
-    con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "300MB", "temp_directory": str(audit.path / ".tmp")})
+    con = duckdb.connect(
+        ":memory:", config={"threads": 2, "memory_limit": "300MB", "temp_directory": str(audit.disk.scratch() / ".tmp")}
+    )
+    if audit.disk.filesystem is not None:
+        con.register_filesystem(audit.disk.filesystem)
     _table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
     con.execute(
         "CREATE TABLE found AS SELECT shard, row, CASE WHEN again > 1 THEN NULL ELSE episode_id || '~' || content_hash[:6] END AS new_id"
@@ -277,7 +280,7 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
         with audit.part("duplicates.parquet") as path:
             con.execute(f"COPY found TO {_quoted(str(path))} (FORMAT parquet)")
     else:
-        target.unlink(missing_ok=True)
+        audit.disk.remove("duplicates.parquet")
     con.close()
     return int(dropped), int(renamed)
 
@@ -289,7 +292,7 @@ def find_row(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) -> tupl
     if not rows:
         _, rows = run(con, f"SELECT * FROM ({sql}) WHERE starts_with(id, ?) LIMIT 6", [episode])
     if not rows:
-        raise QueryError(f"no episode {excerpt(episode, 80)} in {audit.path}; 'auditor query {audit.path} --all' lists them")
+        raise QueryError(f"no episode {excerpt(episode, 80)} in {audit.where}; 'auditor query {audit.where} --all' lists them")
     if len(rows) > 1:
         raise QueryError(
             f"{excerpt(episode, 80)} begins several ids: {', '.join(excerpt(r[0], 60) for r in rows[:5])}; give more of it"

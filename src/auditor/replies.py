@@ -123,6 +123,17 @@ class Replies:
                 f"llm.sqlite: a reply could not be kept ({error}); make room and run the same command again"
             ) from None
 
+    def take(self, path: str | os.PathLike[str]) -> None:
+        """Take in the replies of another file; what is kept already stands. StoreError where it is none of ours."""
+        names = "key, created, endpoint, model, status, text, error, prompt_tokens, completion_tokens, cost, reasoning, left_out"
+        Replies.open(path).close()  # adds what an old file lacks
+        try:
+            self._db.execute("ATTACH ? AS other", (os.fspath(path),))
+            self._db.execute(f"INSERT OR IGNORE INTO replies ({names}) SELECT {names} FROM other.replies")
+            self._db.execute("DETACH other")
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: its replies could not be taken in ({error})") from None
+
     def secret(self) -> bytes:
         """32 random bytes, made once and kept: marks made with them cannot be guessed by a transcript."""
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))

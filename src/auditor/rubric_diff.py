@@ -93,7 +93,7 @@ def _again(
     audit: Audit, con: duckdb.DuckDBPyConnection, scanner: Scanner
 ) -> Iterator[tuple[dict[str, bool | None], dict[str, Verdict]]]:
     """Of each episode: rubric → what signals said, rubric → their verdict now ({} where it cannot be read any more)."""
-    sources = Sources(audit, scan_options(audit, str(audit.path)))
+    sources = Sources(audit, scan_options(audit, audit.where))
     for commit in audit.commits():
         _, rows = run(con, "SELECT row, episode_id, content_hash FROM _rows WHERE shard = ? ORDER BY row", [commit.shard])
         _, told = run(con, "SELECT row, rubric, flagged FROM _live WHERE shard = ? AND detector = 'signals'", [commit.shard])

@@ -17,13 +17,10 @@ flight, which the next run does again from the start. Parts without a commit are
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import orjson
 import pyarrow as pa
@@ -32,6 +29,7 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field
 
 from auditor.asked import Answer
+from auditor.disk import Folder, disk
 from auditor.errors import StoreError
 from auditor.readers.auditor import read as read_line
 from auditor.readers.auditor import write as write_line
@@ -144,6 +142,8 @@ class Commit(BaseModel):
     asking: Asking | None = None
     flagged: list[str] = Field(default_factory=list)
     rejects: list[tuple[str, int | None, int | None, str, str]] = Field(default_factory=list)
+    skip: list[tuple[str, int, int]] = Field(default_factory=list)
+    """Records that kill their reader: left out, and in `rejects`."""
     counts: dict[str, int] = Field(default_factory=dict)
     ignored: dict[str, int] = Field(default_factory=dict)
 
@@ -170,56 +170,48 @@ class About(BaseModel):
 class Audit:
     """An audit directory. `open` reads one, `create` makes or takes up one for writing and holds its lock."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock: IO[bytes] | None = None
+    def __init__(self, path: str | Path) -> None:
+        self.disk = disk(path)
+        self.where = self.disk.where
+
+    @property
+    def path(self) -> Path:
+        """The folder. StoreError for an audit on object storage: what a person does with it needs a copy here."""
+        if isinstance(self.disk, Folder):
+            return self.disk.path
+        raise StoreError(f"{self.where}: this needs the audit on this machine: auditor merge {self.where} -o FOLDER")
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """An audit to read. StoreError when there is none."""
-        audit = cls(Path(path))
-        if not (audit.path / "audit.json").is_file():
+        audit = cls(path)
+        if not audit.disk.exists("audit.json"):
             raise StoreError(f"{path}: no audit here (no audit.json); make one with 'auditor scan LOGS -o {path}'")
         audit.about()
         return audit
 
     @classmethod
     def create(cls, path: str | Path) -> Self:
-        """An audit to write, new or taken up. StoreError when the folder holds something else or is in use."""
-        audit = cls(Path(path))
-        try:
-            if audit.path.exists() and not audit.path.is_dir():
-                raise StoreError(f"{path}: is a file; -o takes a folder")
-            if audit.path.is_dir() and not (audit.path / "audit.json").exists():
-                strangers = sorted(p.name for p in audit.path.iterdir() if p.name != ".lock")[:3]
-                if strangers:
-                    raise StoreError(f"{path}: holds {', '.join(strangers)} and no audit; give -o a new or empty folder")
-            audit.path.mkdir(parents=True, exist_ok=True)
-            audit._lock = (audit.path / ".lock").open("wb")
-            fcntl.flock(audit._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(f"{path}: another auditor is writing here; wait for it, or choose another -o") from None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot write here ({error.strerror})") from None
-        if (audit.path / "audit.json").exists():
+        """An audit to write, new or taken up. StoreError when the place holds something else or is in use."""
+        audit = cls(path)
+        audit.disk.begin()
+        if audit.disk.exists("audit.json"):
             audit.about()
         return audit
 
     def close(self) -> None:
         """Let go of the lock."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self.disk.end()
 
     def about(self) -> About:
         """`audit.json`. StoreError when it cannot be read or is of a newer version."""
-        path = self.path / "audit.json"
+        where = self.disk.at("audit.json")
         try:
-            about = About.model_validate_json(path.read_bytes())
+            about = About.model_validate_json(self.disk.read("audit.json"))
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be read as an audit ({' '.join(str(error).split())[:120]})") from None
+            raise StoreError(f"{where}: cannot be read as an audit ({' '.join(str(error).split())[:120]})") from None
         if about.format > FORMAT:
-            raise StoreError(f"{path}: made by a newer auditor ({about.auditor}); upgrade with pip install -U auditor")
+            raise StoreError(f"{where}: made by a newer auditor ({about.auditor}); upgrade with pip install -U auditor")
         return about
 
     def write_about(self, about: About) -> None:
@@ -231,36 +223,30 @@ class Audit:
         with self.part(name) as temporary:
             temporary.write_bytes(data)
 
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[Path]:
-        """A temporary path to write to; it gets its name, fsynced, when the block ends without an error."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def part(self, name: str) -> contextlib.AbstractContextManager[Path]:
+        """A temporary path to write to; it gets its name when the block ends without an error."""
+        return self.disk.part(name)
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet part, whole."""
+        with self.disk.open(name) as file:
+            return pq.read_table(file, columns=columns)
 
     def commits(self) -> Iterator[Commit]:
         """All shards that are done."""
-        for path in sorted((self.path / "commits").glob("*.json")):
-            try:
-                yield Commit.model_validate_json(path.read_bytes())
-            except (OSError, ValueError) as error:
-                raise StoreError(f"{path}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again") from None
+        for name in self.disk.names("commits"):
+            if name.endswith(".json"):
+                try:
+                    yield Commit.model_validate_json(self.disk.read(f"commits/{name}"))
+                except (OSError, ValueError) as error:
+                    where = self.disk.at(f"commits/{name}")
+                    raise StoreError(
+                        f"{where}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again"
+                    ) from None
 
     def load(self, shard: str) -> Commit:
         """One shard that is done."""
-        return Commit.model_validate_json((self.path / "commits" / f"{shard}.json").read_bytes())
+        return Commit.model_validate_json(self.disk.read(f"commits/{shard}.json"))
 
     def commit(self, commit: Commit) -> None:
         """Make a shard count."""
@@ -268,32 +254,27 @@ class Audit:
 
     def drop(self, commit: Commit) -> None:
         """Forget a shard whose sources changed. Its commit goes first, so that no half of it is ever read."""
-        (self.path / "commits" / f"{commit.shard}.json").unlink(missing_ok=True)
+        self.disk.remove(f"commits/{commit.shard}.json")
         self.sweep(parts_of(commit))
 
     def sweep(self, names: Iterable[str]) -> None:
         """Delete parts that no commit names."""
         for name in names:
-            (self.path / name).unlink(missing_ok=True)
+            self.disk.remove(name)
 
     def orphans(self) -> list[str]:
         """Parts and temporary files that no commit names: left by a kill."""
         live = {name for commit in self.commits() for name in parts_of(commit)}
         folders = ("episodes", "verdicts", "answers", "facts", "flagged", "commits")
-        found = [p for f in folders if (self.path / f).is_dir() for p in (self.path / f).iterdir()]
-        names = [str(p.relative_to(self.path)) for p in found if p.parent.name != "commits" or p.suffix == ".tmp"]
-        return [name for name in names if name not in live]
+        found = [f"{f}/{name}" for f in folders for name in self.disk.names(f) if f != "commits" or name.endswith(".tmp")]
+        return [name for name in found if name not in live and self.disk.old(name)]
 
     def flagged(self, commit: Commit) -> Iterator[Transcript]:
         """The flagged episodes of a shard, as they were read."""
         for name in commit.flagged:
-            with open_plain(str(self.path / name)) as stream:
+            with open_plain(self.disk.at(name)) as stream:
                 for line in lines(stream):
                     yield from read_line(line.data or b"", Context(Source(path=name)))
-
-    def free(self) -> int:
-        """Bytes free on the disk that holds the audit."""
-        return shutil.disk_usage(self.path).free
 
 
 def basis_of(commit: Commit) -> str:

@@ -54,7 +54,7 @@ def own(audit: Audit, con: duckdb.DuckDBPyConnection, rubric: str | None = None)
     if not rows:
         of = f" of {rubric}" if rubric else ""
         raise QueryError(
-            f"{audit.path}: no labels{of} yet; make some with 'auditor label {audit.path} --rubric {rubric or 'RUBRIC'}', or give --labels FILE or --field NAME"
+            f"{audit.where}: no labels{of} yet; make some with 'auditor label {audit.where} --rubric {rubric or 'RUBRIC'}', or give --labels FILE or --field NAME"
         )
     return Labels("reviewers of this audit", [Truth(*row) for row in rows], unread=unread(con))
 

@@ -70,7 +70,7 @@ class _Run:
         self, audit: Audit, options: AskOptions, report: Callable[[Progress], None], say: Callable[[str], None], *, dry: bool
     ) -> None:
         self.options, self.say, self.dry = options, say, dry
-        self.scanned: Options = scan_options(audit, str(audit.path))
+        self.scanned: Options = scan_options(audit, audit.where)
         folder = path_of(options.rubrics or self.scanned.rubrics)
         self.rubrics = load_all(folder)
         self.questions = ladders.load(folder)
@@ -100,7 +100,7 @@ class _Run:
     # ---- all of it ----
 
     def all(self) -> dict[str, Any]:
-        writer = None if self.dry else Audit.create(self.audit.path)
+        writer = None if self.dry else Audit.create(self.audit.where)
         try:
             with closing(connect(self.audit)) as con:
                 by_shard = self._choose(con)
@@ -126,7 +126,7 @@ class _Run:
                 self._freeze({})
             raise AuditorError(self._nobody(pools))
         names = models_of(con)
-        self.players = models.players(self.options.models, names, str(self.audit.path))
+        self.players = models.players(self.options.models, names, self.audit.where)
         self._tell_players(names, pools)
         chooser = Chooser(
             self.audit, con, self.sources, self.rubrics, self.questions, self.options, self.players, self.progress.counts, self._report
@@ -134,7 +134,7 @@ class _Run:
         return chooser.jobs(pools, self.rungs)
 
     def _nobody(self, pools: Pools) -> str:
-        where = self.audit.path
+        where = self.audit.where
         if self.options.tier == "candidate":
             return f"{where}: nothing to ask: no episode is flagged, by a judge or by signals ({len(pools.clean):,} are not)"
         return f"{where}: nothing to ask: no judge or person has flagged an episode here; judge it with 'auditor scan LOGS -o {where} --judge MODEL', or ask what signals alone flag: --tier candidate"
@@ -169,7 +169,7 @@ class _Run:
     # ---- asking ----
 
     async def _serve(self, by_shard: Mapping[str, Sequence[Job]]) -> None:
-        path = self.audit.path / "llm.sqlite"
+        path = self.audit.disk.scratch() / "llm.sqlite"
         kept = path.exists() and (not self.dry or os.access(path, os.W_OK))
         replies = Replies.open(path if kept or not self.dry else ":memory:")
         try:
@@ -245,9 +245,7 @@ class _Run:
 
     async def _read(self, commit: Commit, rows: Iterable[int]) -> AsyncIterator[tuple[int, Transcript]]:
         """The rows of a shard, read in a thread: other episodes are asked meanwhile."""
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(self.audit.path / commit.episodes, columns=["row", "content_hash"])
+        table = self.audit.table(commit.episodes, columns=["row", "content_hash"])
         known = dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
         stream = self.sources.read(commit, {row: known[row] for row in rows})
         while (item := await asyncio.to_thread(next, stream, None)) is not None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-import pyarrow.parquet as pq
 from pyarrow.lib import ArrowInvalid
 
 from auditor import store
@@ -60,17 +59,17 @@ def jobs(audit: Audit, commit: Commit) -> Iterator[Job]:
         )  # fmt: skip
         job = Job(**{k: row[k] for k in _JOB}, facts=facts)
         if job.hash != row["ledger_hash"]:
-            raise StoreError(f"{audit.path / commit.asking.facts}: not what was frozen; delete it and run 'auditor ask' again")
+            raise StoreError(f"{audit.disk.at(commit.asking.facts)}: not what was frozen; delete it and run 'auditor ask' again")
         yield job
 
 
 def _read(audit: Audit, part: str) -> list[dict[str, Any]]:
     try:
-        rows: list[dict[str, Any]] = pq.read_table(audit.path / part).to_pylist()
+        rows: list[dict[str, Any]] = audit.table(part).to_pylist()
     except (OSError, ArrowInvalid) as error:
         told = " ".join(str(error).split())[:120]
         raise StoreError(
-            f"{audit.path / part}: cannot be read ({told}); delete commits/{part.split('/')[1][:16]}.json and scan again"
+            f"{audit.disk.at(part)}: cannot be read ({told}); delete commits/{part.split('/')[1][:16]}.json and scan again"
         ) from None
     return rows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from auditor.cli import ask, gate, judge, label, read, rubrics, scan, validate, view
+from auditor.cli import ask, gate, grow, judge, label, read, rubrics, scan, validate, view
 from auditor.cli.base import app, say
 from auditor.errors import AuditorError
 
@@ -25,4 +25,4 @@ def main() -> None:
         sys.exit(0)
 
 
-__all__ = ["app", "ask", "gate", "judge", "label", "main", "read", "rubrics", "scan", "validate", "view"]
+__all__ = ["app", "ask", "gate", "grow", "judge", "label", "main", "read", "rubrics", "scan", "validate", "view"]

@@ -117,7 +117,10 @@ def show_episode(
 def report(
     audit: AuditPath,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="HTML", help="Default: report.html in the audit.")
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="HTML", help="Default: report.html in the audit (here, for one on object storage)."
+        ),
     ] = None,
     by: ByOption = "model,checkpoint",
     fmt: FormatOption = Format.TABLE,
@@ -127,7 +130,7 @@ def report(
     from auditor.store import Audit
 
     data = report.facts(Audit.open(audit), columns_of(by))
-    written = report.save(data, output or os.path.join(audit, "report.html"))
+    written = report.save(data, output or ("report.html" if "://" in audit else os.path.join(audit, "report.html")))
     if fmt is Format.JSON:
         sys.stdout.write(report.as_json(data) + "\n")
     say("wrote " + ", ".join(written))

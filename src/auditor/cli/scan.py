@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -50,6 +51,13 @@ from auditor.cli.judge import (
 )
 
 
+class EngineName(StrEnum):
+    """Who hands out shards."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @app.command(
     epilog="Examples: auditor scan logs/ 'runs/**/*.jsonl.zst' -o audit/ --join models.csv   |   auditor scan logs/ -o audit/ --judge gpt-5-mini --dry-run"
 )
@@ -79,6 +87,12 @@ def scan(
     concurrency: ConcurrencyOption = None,
     timeout: TimeoutOption = None,
     context: ContextOption = 48_000,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="Where the work is done: processes here, or a Ray cluster.")
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="ADDR", help="Of the Ray cluster: auto, or ray://HOST:10001.")
+    ] = None,
     strict: StrictOption = False,  # noqa: FBT002  # a flag on the command line
     fmt: FormatOption = Format.TABLE,
 ) -> None:
@@ -95,13 +109,18 @@ def scan(
     try:
         with stdin(logs) as inputs, progress() as report:
             options = Options(tuple(inputs), output, rubrics, mapping, join, jobs)
+            work = None
+            if engine is EngineName.RAY:
+                from auditor.engines.ray import Ray
+
+                options, work = options.everywhere(), Ray(address)
             if judging and dry_run:
                 count(options, judging, report, fmt)
                 return
             if judging and batch:
                 audit = in_batches(options, judging, report, batch_pause)
             else:
-                audit = pipeline.scan(options, report, judged(judging))
+                audit = pipeline.scan(options, report, judged(judging), work)
     except KeyboardInterrupt:
         say(f"auditor: interrupted; what was finished is kept in {output}, run the same command again to go on")
         raise typer.Exit(130) from None
@@ -118,7 +137,7 @@ def scan(
     told = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in summary.items() if n or k in ("episodes", "rejects"))
     say(f"{output}: {told}. Next: auditor report {output}")
     if summary["rejects"]:
-        say(f"{summary['rejects']} records could not be read: see {os.path.join(output, 'rejects.jsonl')}")
+        say(f"{summary['rejects']} records could not be read: see {audit.disk.at('rejects.jsonl')}")
         if strict:
             raise typer.Exit(3)
 

@@ -147,7 +147,7 @@ class Stage:
 
     async def _serve(self) -> None:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
-        replies = Replies.open(self.audit.path / "llm.sqlite")
+        replies = Replies.open(self.audit.disk.scratch() / "llm.sqlite")
         try:
             async with _entered(self._open_door(replies)) as door, asyncio.TaskGroup() as tasks:
                 self.door = door

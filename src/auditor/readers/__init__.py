@@ -6,7 +6,7 @@ A new format is one new file in this folder that exports `READER`; see `base.py`
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -61,19 +61,30 @@ def companion(head: Head) -> str | None:
     return next((r.name for r in registry().values() if r.companion(head)), None)
 
 
-def read(unit: Unit, reader: Reader) -> Iterator[Transcript | Reject]:
-    """Everything in a unit: transcripts, and a Reject for each record that is none. Raises nothing for bad content."""
+WHOLE = -1
+"""In place of a record's number: the unit is read in one go."""
+_KILLS = "this record kills the process that reads it (out of memory?)"
+
+
+def read(unit: Unit, reader: Reader, go: Callable[[int], bool] = lambda _: True) -> Iterator[Transcript | Reject]:
+    """Everything in a unit: transcripts, and a Reject for each record that is none. Raises nothing for bad content.
+
+    `go` is told the number of each record before it is read (`WHOLE` for a unit that is one); where it says False the record
+    becomes a Reject.
+    """
     path = unit.paths[0]
     try:
         if reader.kind in ("raw", "record"):
-            yield from _records(unit, reader)
+            yield from _records(unit, reader, go)
+        elif not go(WHOLE):
+            yield Reject(path, None, None, _KILLS, "it was left out; the other files of its shard were read")
         else:
             yield from _session(unit, reader)
     except (InputError, *files.READ_ERRORS) as error:
         yield Reject(path, None, None, _reason(error), "the rest of this file was not read")
 
 
-def _records(unit: Unit, reader: Reader) -> Iterator[Transcript | Reject]:
+def _records(unit: Unit, reader: Reader, go: Callable[[int], bool]) -> Iterator[Transcript | Reject]:
     path = unit.paths[0]
     lookup = files.beside(path)
     rejects: list[Reject] = []
@@ -82,6 +93,9 @@ def _records(unit: Unit, reader: Reader) -> Iterator[Transcript | Reject]:
             yield item
             continue
         value, offset, line = item
+        if not go(index):
+            yield Reject(path, line, offset, _KILLS, "it was left out; all others were read")
+            continue
         source = Source.model_construct(path=path, record=index, offset=offset, line=line)
 
         def reject(reason: str, hint: str, _: Record | None, source: Source = source) -> None:

@@ -1,0 +1,28 @@
+"""Who does the work: an engine takes shards one by one, runs the worker on each, and gives back what came of it.
+
+The worker is the same in every engine (`pipeline.scan_shard`). A new engine is one new file here with a class that has `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
+
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+
+
+class Died(NamedTuple):
+    """The worker of a shard was killed (out of memory, a crash) each time that it was tried, alone too."""
+
+    why: str
+
+
+class Engine(Protocol):
+    """Runs a picklable function on jobs, several at once; the order of completion does not matter."""
+
+    def run(self, work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made | Died]]:
+        """Each job with its result; jobs are taken as there is room for them. What `work` raises ends the run.
+
+        Closing the iterator (an interrupt) stops what is running.
+        """

@@ -1,0 +1,150 @@
+"""Ray hands out the same shards to the same worker: whatever dies, the audit is that of one undisturbed machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, RED, episode, write
+
+from auditor.query import connect, run
+from auditor.store import Audit
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+pytestmark = pytest.mark.ray
+AUDITOR = str(Path(sys.executable).with_name("auditor"))
+
+
+class Cluster:
+    """A cluster in a process of its own."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).parents[1] / "ray_cluster.py")]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.address = self.process.stdout.readline().strip()
+        assert self.address, "no cluster"
+
+    def tell(self, word: str) -> None:
+        print(word, file=self.process.stdin, flush=True)
+        assert self.process.stdout.readline().strip().isdecimal()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    made = Cluster()
+    yield made
+    made.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    """Twenty files, so that there are shards to hand out, and the audit that one machine makes of them."""
+    folder = tmp_path_factory.mktemp("logs")
+    for f in range(20):
+        made = [episode(f"{f}-{i}", *(RED if i % 3 else GREEN), model=f"m{i % 2}", task=f"t{i % 7}") for i in range(600)]
+        write(folder / f"{f:02}.jsonl", made)
+    subprocess.run([AUDITOR, "scan", str(folder), "-o", str(folder / "one"), "--jobs", "1"], check=True, capture_output=True)
+    return folder, rows(folder / "one")
+
+
+def rows(path):
+    """Everything that an audit holds, in order."""
+    con = connect(Audit.open(path))
+    return [
+        run(con, f"SELECT * FROM {view} ORDER BY ALL")[1]
+        for view in ("(SELECT * EXCLUDE (source) FROM episodes)", "verdicts", "evidence", "answers")
+    ]
+
+
+def scan(cluster, folder, output, **how):
+    command = [
+        AUDITOR,
+        "scan",
+        *map(str, sorted(folder.glob("*.jsonl"))),
+        "-o",
+        str(output),
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+
+
+def finished(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    return out, err
+
+
+def commits(output):
+    return len(list((output / "commits").glob("*.json"))) if (output / "commits").is_dir() else 0
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_two_nodes_make_the_audit_of_one_machine_and_a_lost_node_costs_nothing(cluster, logs, tmp_path):
+    folder, expected = logs
+    cluster.tell("add")
+    process = scan(cluster, folder, tmp_path / "audit")
+    until(lambda: commits(tmp_path / "audit") >= 2)
+    cluster.tell("remove")
+    _, err = finished(process)
+    assert "12,000 episodes, 0 rejects" in err
+    assert rows(tmp_path / "audit") == expected
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_is_taken_up_again(cluster, logs, tmp_path):
+    folder, expected = logs
+    process = scan(cluster, folder, tmp_path / "audit")
+    until(lambda: commits(tmp_path / "audit") >= 2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "audit" / "commits").glob("*.json")}
+    finished(scan(cluster, folder, tmp_path / "audit"))
+    assert rows(tmp_path / "audit") == expected
+    again = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "audit" / "commits").glob("*.json")}
+    assert sum(again[name] == stamp for name, stamp in done.items()) >= len(done) - 2, "what was done is not done again"
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_nothing(cluster, logs, tmp_path):
+    folder, expected = logs
+    process = scan(cluster, folder, tmp_path / "audit")
+    until(lambda: commits(tmp_path / "audit") >= 1)
+    workers = [p for p in Path("/proc").iterdir() if p.name.isdecimal() and b"ray::on_a_worker" in _command(p)]
+    assert workers, "no worker to kill"
+    for worker in workers:
+        os.kill(int(worker.name), signal.SIGKILL)
+    finished(process)
+    assert rows(tmp_path / "audit") == expected
+
+
+def _command(process):
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_no_cluster_is_one_line(auditor, tmp_path):
+    write(tmp_path / "logs.jsonl", [episode("e", *GREEN)])
+    for address, words in (("127.0.0.1:1", "refused"), ("nowhere.invalid:6379", "no Ray cluster can be used there")):
+        done = auditor("scan", "logs.jsonl", "-o", "audit", "--engine", "ray", "--address", address, code=2)
+        assert words in done.stderr
+        assert "ray start --head" in done.stderr

@@ -1,0 +1,197 @@
+"""An audit on object storage: the same commands, a real S3 server, and one that refuses for a while."""
+
+from __future__ import annotations
+
+import os
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import GREEN, RED, episode, write
+
+from auditor.disk import Folder, Remote, disk
+from auditor.errors import StoreError
+from auditor.query import connect, run
+from auditor.store import Audit
+
+pytest.importorskip("moto", reason="no S3 server here: pip install 'moto[server,s3]' s3fs")
+pytest.importorskip("s3fs")
+BIN = Path(sys.executable).parent
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """A door before the server that can be shut."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, behind: int) -> None:
+        self.behind, self.shut, self.refused = behind, False, 0
+        super().__init__(("127.0.0.1", 0), Pipe)
+
+
+class Pipe(socketserver.BaseRequestHandler):
+    def handle(self):
+        if self.server.shut:
+            self.server.refused += 1
+            return
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as far:
+            there = threading.Thread(target=self.copy, args=(self.request, far), daemon=True)
+            there.start()
+            self.copy(far, self.request)
+            there.join(5)
+
+    def copy(self, source, target):
+        try:
+            while data := source.recv(65536):
+                if self.server.shut:
+                    self.server.refused += 1
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """(door, environment) of a server with an empty bucket."""
+    port = free_port()
+    server = subprocess.Popen(
+        [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    door = Proxy(port)
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    given = {
+        "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{door.server_address[1]}",
+    }  # fmt: skip
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    import fsspec
+
+    fsspec.filesystem("s3").mkdir("bucket")
+    yield door
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    door.shutdown()
+    door.server_close()
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture
+def logs(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for f in range(6):
+        write(
+            folder / f"{f}.jsonl",
+            [episode(f"{f}-{i}", *(RED if i % 3 else GREEN), model=f"m{i % 2}", task=f"t{i}") for i in range(300)],
+        )
+    return folder
+
+
+def rows(path):
+    con = connect(Audit.open(path))
+    return [run(con, f"SELECT * FROM {view} ORDER BY ALL")[1] for view in ("episodes", "verdicts", "evidence", "answers")]
+
+
+def test_the_same_commands_on_a_bucket(auditor, tmp_path, logs, s3):
+    auditor("scan", "logs", "-o", "local")
+    assert "1,800 episodes" in auditor("scan", "logs", "-o", "s3://bucket/one", "--jobs", "2").stderr
+    assert rows("s3://bucket/one") == rows(tmp_path / "local")
+    stamps = {
+        name: Remote("s3://bucket/one").filesystem.modified(f"bucket/one/commits/{name}")
+        for name in Remote("s3://bucket/one").names("commits")
+    }
+    auditor("scan", "logs", "-o", "s3://bucket/one")
+    assert stamps == {name: Remote("s3://bucket/one").filesystem.modified(f"bucket/one/commits/{name}") for name in stamps}, (
+        "nothing is done again"
+    )
+    auditor("report", "s3://bucket/one")
+    assert "1,800 episodes" in (tmp_path / "report.html").read_text()
+    assert auditor("query", "s3://bucket/one", "--format", "csv").stdout == auditor("query", "local", "--format", "csv").stdout
+    told = auditor(
+        "query", "s3://bucket/one", "--sql", "SELECT * FROM read_parquet('s3://bucket/other/x.parquet')", code=2
+    ).stderr
+    assert "file system operations are disabled" in told
+
+
+def test_logs_on_a_bucket(auditor, tmp_path, logs, s3):
+    import fsspec
+
+    fsspec.filesystem("s3").put(str(logs), "bucket/rollouts/", recursive=True)
+    assert "1,800 episodes" in auditor("scan", "s3://bucket/rollouts/**/*.jsonl", "-o", "s3://bucket/two").stderr
+    auditor("show", "s3://bucket/two", "3-1")
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_for_a_while_costs_nothing_but_time(auditor, tmp_path, logs, s3):
+    auditor("scan", "logs", "-o", "local")
+    command = [BIN / "auditor", "scan", "logs", "-o", "s3://bucket/three", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    place = Remote("s3://bucket/three")
+    while not place.names("commits"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    s3.shut = True
+    time.sleep(8)
+    s3.shut = False
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert s3.refused > 0
+    assert rows("s3://bucket/three") == rows(tmp_path / "local")
+
+
+def test_a_writer_that_was_killed_is_taken_up(auditor, tmp_path, logs, s3):
+    auditor("scan", "logs", "-o", "local")
+    process = subprocess.Popen(
+        [BIN / "auditor", "scan", "logs", "-o", "s3://bucket/four", "--jobs", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    place = Remote("s3://bucket/four")
+    while not place.names("commits"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    auditor("scan", "logs", "-o", "s3://bucket/four")
+    assert rows("s3://bucket/four") == rows(tmp_path / "local")
+
+
+def test_what_is_wrong_is_one_line(auditor, tmp_path, s3, monkeypatch):
+    write(tmp_path / "logs.jsonl", [episode("e", *GREEN)])
+    assert "bucket does not exist" in auditor("scan", "logs.jsonl", "-o", "s3://nobody/a", code=2).stderr
+    assert "no audit here" in auditor("report", "s3://bucket/nothing", code=2).stderr
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    assert "AWS_ENDPOINT_URL" in auditor("report", "s3://bucket/one", code=2).stderr
+
+
+def test_a_disk_is_told_by_its_name(tmp_path):
+    assert isinstance(disk(tmp_path), Folder)
+    assert isinstance(disk("memory://audit"), Remote)
+    with pytest.raises(StoreError, match="nowhere"):
+        disk("nowhere://x")
