@@ -70,7 +70,7 @@ def scan(
     audit = Audit.create(options.output)
     stage: Stage | None = None
     try:
-        audit.write_about(_about(audit, options, rubrics))
+        audit.write_about(about_of(audit, options, rubrics))
         audit.sweep(audit.orphans())
         progress = Progress(sum(f.size for f in found))
         stage = progress.stage = judging.start(audit, options, rubrics) if judging else None
@@ -103,7 +103,8 @@ def scan(
     return audit
 
 
-def _about(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.About:
+def about_of(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.About:
+    """What `audit.json` says of a scan with these options; what it knew of an earlier one stays."""
     from importlib.metadata import version
 
     known = audit.about() if audit.disk.exists("audit.json") else None
