@@ -1,4 +1,4 @@
-"""merge and plan: audits of several machines, and what a scan would take."""
+"""merge, watch and plan: audits of several machines, audits that grow, and what a scan would take."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from auditor.cli.judge import (
     JudgeOn,
     JudgeOnOption,
     JudgeOption,
+    MaxCostOption,
     PriceOption,
     SampleOption,
     ViewsOption,
     VotesOption,
     judge_options,
+    judged,
 )
 
 
@@ -47,6 +49,62 @@ def merge(
         )
     told = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in summary.items() if n or k in ("episodes", "rejects"))
     say(f"{output}: {told}. Next: auditor report {output}")
+
+
+@app.command(epilog="Example: auditor watch rollouts/ -o audit/ --metrics 9400   (Ctrl-C ends it; run it again to go on)")
+def watch(
+    logs: Logs,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="AUDIT", help="A new folder, or an audit to take up again.")],
+    rubrics: RubricsOption = None,
+    mapping: MappingOption = None,
+    join: JoinOption = None,
+    judge: JudgeOption = None,
+    base_url: BaseUrlOption = None,
+    endpoints: EndpointsOption = None,
+    price: PriceOption = None,
+    judge_on: JudgeOnOption = JudgeOn.CANDIDATES,
+    sample_rest: SampleOption = 0.05,
+    views: ViewsOption = "all",
+    votes: VotesOption = 1,
+    max_cost: MaxCostOption = None,
+    context: ContextOption = 48_000,
+    settle: Annotated[float, typer.Option(min=0, help="Seconds without a change after which a file is taken.")] = 10.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Look at least so often, in seconds.")] = 2.0,
+    metrics: Annotated[int | None, typer.Option(metavar="PORT", help="Prometheus metrics on 127.0.0.1.")] = None,
+) -> None:
+    """Follow a folder: new files are scanned as a training run writes them, once they have stopped growing."""
+    import threading
+
+    from auditor import follow
+    from auditor.plan import Options
+
+    judging = judge_options(
+        judge, base_url, judge_on, sample_rest, 0, views, votes, max_cost, None, endpoints, None, None, price, None, None, context
+    )
+    shown = follow.Metrics(metrics) if metrics is not None else None
+    before = (-1, -1)
+
+    def told(here: follow.Round) -> None:
+        nonlocal before
+        if shown is not None:
+            shown(here)
+        if before != (before := (here.taken, here.growing)):
+            say(
+                f"{here.episodes:,} episodes, {here.rejects:,} rejects; {here.taken:,} files taken, {here.growing:,} still growing"
+            )
+
+    try:
+        follow.follow(
+            Options(tuple(logs), output, rubrics, mapping, join),
+            settle=settle,
+            every=every,
+            judging=judged(judging),
+            stop=threading.Event(),
+            told=told,
+        )
+    except KeyboardInterrupt:
+        say(f"auditor: ended; run the same command again to go on. Next: auditor report {output}")
+        raise typer.Exit(130) from None
 
 
 @app.command(
