@@ -19,7 +19,7 @@ from auditor.errors import StoreError
 from auditor.query import connect, run
 from auditor.store import Audit
 
-pytest.importorskip("moto", reason="no S3 server here: pip install 'moto[server,s3]' s3fs")
+pytest.importorskip("moto", reason="no S3 server here: pip install 'moto[s3]' flask flask-cors s3fs")
 pytest.importorskip("s3fs")
 BIN = Path(sys.executable).parent
 

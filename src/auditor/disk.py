@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -33,6 +33,9 @@ class Disk(Protocol):
 
     def read(self, name: str) -> bytes:
         """A whole file. FileNotFoundError where there is none."""
+
+    def each(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Many small files, whole, in order."""
 
     def open(self, name: str) -> IO[bytes]:
         """A file to read from."""
@@ -85,6 +88,10 @@ class Folder:
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
         return (self.path / name).read_bytes()
+
+    def each(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """One after the other."""
+        yield from ((name, self.read(name)) for name in names)
 
     def open(self, name: str) -> IO[bytes]:
         """The file, opened."""
@@ -162,6 +169,7 @@ class Remote:
     """
 
     _HOUR = 3600.0
+    _AT_ONCE = 256
     patience = 120.0
 
     def __init__(self, url: str) -> None:
@@ -181,6 +189,13 @@ class Remote:
     def read(self, name: str) -> bytes:
         """One get."""
         return cast(bytes, self._ask(self.filesystem.cat_file, f"{self._root}/{name}"))
+
+    def each(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Hundreds at once: one after the other would take as many round trips."""
+        for start in range(0, len(names), self._AT_ONCE):
+            some = names[start : start + self._AT_ONCE]
+            found = self._ask(self.filesystem.cat, [f"{self._root}/{name}" for name in some], recursive=False)
+            yield from ((name, found[f"{self._root}/{name}"]) for name in some)
 
     def open(self, name: str) -> IO[bytes]:
         """Ranges are read as they are needed."""

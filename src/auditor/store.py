@@ -234,15 +234,13 @@ class Audit:
 
     def commits(self) -> Iterator[Commit]:
         """All shards that are done."""
-        for name in self.disk.names("commits"):
-            if name.endswith(".json"):
-                try:
-                    yield Commit.model_validate_json(self.disk.read(f"commits/{name}"))
-                except (OSError, ValueError) as error:
-                    where = self.disk.at(f"commits/{name}")
-                    raise StoreError(
-                        f"{where}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again"
-                    ) from None
+        names = [f"commits/{name}" for name in self.disk.names("commits") if name.endswith(".json")]
+        for name, data in self.disk.each(names):
+            try:
+                yield Commit.model_validate_json(data)
+            except ValueError as error:
+                where = self.disk.at(name)
+                raise StoreError(f"{where}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again") from None
 
     def load(self, shard: str) -> Commit:
         """One shard that is done."""
