@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+import duckdb
 import jinja2
 
 from auditor import admission, rates
@@ -27,10 +28,12 @@ TIER_NOTE = (
     "rules) fired. It is a reason to look, not a verdict."
 )
 JUDGED_NOTE = (
-    "Two tiers, never added up. Candidates: signals (patterns and composite rules) fired; a reason to look, not a verdict. Judged: an LLM "
-    "read the episode against the rubric, and every yes carries a verified quote; its errors are not measured here. Rates of candidates and of the "
+    "Tiers are never added up. Candidates: signals (patterns and composite rules) fired; a reason to look, not a verdict. Judged: an LLM "
+    "read the episode against the rubric, and every yes carries a verified quote. Rates of candidates and of the "
     "sampled rest are of those strata alone, no prevalence. Whoever refused, failed or was not drawn is not known, never clean."
 )
+UNMEASURED = " The judge's errors are not measured here: no person has reviewed these episodes."
+REVIEWED_NOTE = " Reviewed: a person read the episode. Where enough are, their word is the headline, weighted by how the episodes were drawn; else it says how the judge errs."
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
 
 
@@ -61,7 +64,7 @@ def facts(audit: Audit, by: Sequence[str] = headline.BY) -> dict[str, Any]:
             "finished": about.finished,
             "inputs": about.inputs,
             "tier": "judged" if judges else "candidate",
-            "note": JUDGED_NOTE if judges else TIER_NOTE,
+            "note": _note(con, judged=bool(judges)),
             "judge": about.judge,
             "judges": sorted(judges),
             "judge_setup": _setup(about.judge),
@@ -93,6 +96,12 @@ def facts(audit: Audit, by: Sequence[str] = headline.BY) -> dict[str, Any]:
         }
     finally:
         con.close()
+
+
+def _note(con: duckdb.DuckDBPyConnection, *, judged: bool) -> str:
+    reviewed = bool(run(con, "SELECT 1 FROM verdicts WHERE tier = 'reviewed' AND status = 'ok' LIMIT 1")[1])
+    told = JUDGED_NOTE if judged else TIER_NOTE
+    return told + (REVIEWED_NOTE if reviewed else UNMEASURED if judged else "")
 
 
 def _admission(asked: rates.Admission | None) -> dict[str, Any]:
