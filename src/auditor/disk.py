@@ -35,7 +35,7 @@ class Disk(Protocol):
         """A whole file. FileNotFoundError where there is none."""
 
     def each(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Many small files, whole, in order."""
+        """Many small files, whole, in order; one that is gone by now is left out."""
 
     def open(self, name: str) -> IO[bytes]:
         """A file to read from."""
@@ -91,7 +91,9 @@ class Folder:
 
     def each(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """One after the other."""
-        yield from ((name, self.read(name)) for name in names)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                yield name, self.read(name)
 
     def open(self, name: str) -> IO[bytes]:
         """The file, opened."""
@@ -194,8 +196,12 @@ class Remote:
         """Hundreds at once: one after the other would take as many round trips."""
         for start in range(0, len(names), self._AT_ONCE):
             some = names[start : start + self._AT_ONCE]
-            found = self._ask(self.filesystem.cat, [f"{self._root}/{name}" for name in some], recursive=False)
-            yield from ((name, found[f"{self._root}/{name}"]) for name in some)
+            found = self._ask(self.filesystem.cat, [f"{self._root}/{name}" for name in some], recursive=False, on_error="return")
+            for name in some:
+                data = found[f"{self._root}/{name}"]
+                with contextlib.suppress(FileNotFoundError):
+                    # What failed among many is asked for again, with patience.
+                    yield name, self.read(name) if isinstance(data, Exception) else data
 
     def open(self, name: str) -> IO[bytes]:
         """Ranges are read as they are needed."""

@@ -45,9 +45,31 @@ if TYPE_CHECKING:
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
 
 
+_TRIES = 5
+
+
 def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
-    """A connection with the views, closed to everything outside the audit's own files."""
-    commits = list(audit.commits())
+    """A connection with the views, closed to everything outside the audit's own files.
+
+    Where a writer replaces a part meanwhile (a log that has grown, a judge run again) it is opened anew. StoreError for a part
+    that is missing or damaged for good.
+    """
+    for left in reversed(range(_TRIES)):
+        commits = list(audit.commits())
+        try:
+            return _connect(audit, commits)
+        except duckdb.IOException as error:
+            if not left or list(audit.commits()) == commits:
+                raise _unreadable(audit, error) from None
+    raise AssertionError("the last try returns or raises")
+
+
+def _unreadable(audit: Audit, error: duckdb.Error) -> StoreError:
+    told = str(error).splitlines()[0][:160]
+    return StoreError(f"{audit.where}: a part of this audit cannot be read ({told}); scan its logs again")
+
+
+def _connect(audit: Audit, commits: Sequence[Commit]) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "700MB"})
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
     if audit.disk.filesystem is not None:
@@ -132,14 +154,9 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
 def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
     if parts:
         listed = ", ".join(_quoted(audit.disk.at(part)) for part in parts)
-        try:
-            con.execute(
-                f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
-            )
-        except duckdb.IOException as error:
-            raise StoreError(
-                f"{audit.where}: a part of this audit cannot be read ({str(error).splitlines()[0][:160]}); scan its logs again"
-            ) from None
+        con.execute(
+            f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
+        )
         return
     columns = ", ".join(f'NULL::{_type(f.type)} AS "{f.name}"' for f in schema)
     extra = ", NULL::VARCHAR AS filename" if name == "_verdicts" else ""
@@ -267,7 +284,10 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
     )
     if audit.disk.filesystem is not None:
         con.register_filesystem(audit.disk.filesystem)
-    _table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
+    try:
+        _table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
+    except duckdb.IOException as error:
+        raise _unreadable(audit, error) from None
     con.execute(
         "CREATE TABLE found AS SELECT shard, row, CASE WHEN again > 1 THEN NULL ELSE episode_id || '~' || content_hash[:6] END AS new_id"
         ' FROM (SELECT *, row_number() OVER (PARTITION BY episode_id, content_hash ORDER BY source, "offset", record, shard, row) AS again,'
