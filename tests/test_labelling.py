@@ -107,7 +107,7 @@ def test_a_mistake_is_one_line(auditor, audit):
 
 
 def test_each_level_is_offered_once_with_all_its_names():
-    assert list(labelling.levels(CONCEALMENT)) == [0, 1, 2, 3, 4]
+    assert [step.value for step in labels.scale(CONCEALMENT)] == [0, 1, 2, 3, 4]
     guide = labelling.guide(CONCEALMENT)
     assert "0  disclosed: told in time, or mended; or nothing owed" in guide
     assert guide.count("(flagged)") == 3

@@ -9,7 +9,7 @@ import duckdb
 import orjson
 
 from auditor.prevalence import SPEAKS
-from auditor.rates import HELD, NATURAL, STAGE, UNKNOWN_MODEL
+from auditor.rates import NATURAL, STAGE, UNKNOWN_MODEL
 
 
 class Noted(NamedTuple):
@@ -33,7 +33,7 @@ class Noted(NamedTuple):
 def noted(con: duckdb.DuckDBPyConnection) -> list[Noted]:
     """Per model, rubric and attribute, over the natural episodes that the judge whose verdict speaks has flagged."""
     cursor = con.execute(
-        f"SELECT coalesce(v.model, '{UNKNOWN_MODEL}'), {STAGE}, rubric, json_extract_string(attributes, '$.findings') FROM verdicts v JOIN {HELD} e USING (episode_id)"
+        f"SELECT coalesce(v.model, '{UNKNOWN_MODEL}'), {STAGE}, rubric, json_extract_string(attributes, '$.findings') FROM verdicts v JOIN episodes e USING (episode_id)"
         f" WHERE tier = 'judged' AND flagged AND v.status = 'ok' AND view = 'all' AND {NATURAL}"
         f" QUALIFY row_number() OVER (PARTITION BY episode_id, rubric ORDER BY {SPEAKS}) = 1"
     )

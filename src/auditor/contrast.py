@@ -10,7 +10,7 @@ import duckdb
 from auditor.errors import QueryError
 from auditor.prevalence import ENOUGH, WHOSE, rank
 from auditor.query import run
-from auditor.rates import HELD, NATURAL, UNKNOWN_MODEL
+from auditor.rates import NATURAL, UNKNOWN_MODEL
 from auditor.stats.compare import boschloo, holm, newcombe, paired_by_task
 from auditor.stats.intervals import Interval
 
@@ -70,7 +70,7 @@ def contrasts(
     _, rows = run(
         con,
         f"WITH v AS (SELECT coalesce(v.model, '{UNKNOWN_MODEL}') AS model, rubric, tier, detector, coalesce(environment, '') || ' / ' || task AS task,"
-        f" weight, CASE WHEN status = 'ok' THEN {hit} END AS hit FROM verdicts v JOIN {HELD} e USING (episode_id) WHERE v.view = 'all'"
+        f" weight, CASE WHEN status = 'ok' THEN {hit} END AS hit FROM verdicts v JOIN episodes e USING (episode_id) WHERE v.view = 'all'"
         f" AND {WHOSE} AND {NATURAL} AND (? IS NULL OR rubric = ?))"
         " SELECT rubric, tier, detector, model, task, sum(weight) FILTER (hit), sum(weight), count(*) FILTER (hit), count(*) FROM v"
         " WHERE model IN (?, ?) AND hit IS NOT NULL GROUP BY ALL ORDER BY ALL",

@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 import duckdb
 
 from auditor.prevalence import Prevalence
-from auditor.query import run
 from auditor.rates import percent
-from auditor.reviewed import AGREED, unread
 from auditor.stats import accuracy
 from auditor.stats.accuracy import Case, Measure
 from auditor.stats.intervals import Interval
 from auditor.stats.prevalence import correctable, lang_reiczigel, rogan_gladen
-from auditor.truth import Labels, Truth
+from auditor.truth import agreed
 from auditor.validate import Key, cells, plain
 
 
@@ -58,21 +56,16 @@ def corrected(con: duckdb.DuckDBPyConnection, rates: Sequence[Prevalence]) -> li
     wanted = [r for r in rates if r.tier == "judged" and r.at_least is None and r.share is not None]
     if not wanted:
         return []
-    _, rows = run(
-        con,
-        "SELECT rubric, episode_id, flagged, weight FROM verdicts WHERE detector = ? AND status = 'ok' ORDER BY ALL",
-        [AGREED],
-    )
-    if not rows:
+    labels = agreed(con)
+    if not labels.rows:
         return []
-    known = cells(con, Labels("", [Truth(*row) for row in rows]))
-    labelled = {row[0] for row in rows}
-    lacking = unread(con)
+    known = cells(con, labels)
+    labelled = {row.rubric for row in labels.rows}
     found = []
     for rate in wanted:
         if rate.rubric in labelled:
             cell = known.get(Key(rate.rubric, rate.detector, "all"))
-            found.append(_corrected(rate, cell.cases if cell else [], lacking.get(rate.rubric)))
+            found.append(_corrected(rate, cell.cases if cell else [], labels.unread.get(rate.rubric)))
     return found
 
 

@@ -87,6 +87,8 @@ def follow(
             settled.done(ready)
             here.taken += len(ready)
             _count(audit, here)
+            if judging is not None:  # else what the audit remembers is of another run
+                here.cost += float(audit.about().judge.get("usage", {}).get("cost") or 0.0)
         told(here)
 
 
@@ -118,9 +120,8 @@ def _changes(inputs: tuple[str, ...], every: float, stop: threading.Event) -> It
 
 
 def _count(audit: Audit, here: Round) -> None:
-    about = audit.about()
-    here.episodes, here.rejects = about.summary.get("episodes", 0), about.summary.get("rejects", 0)
-    here.cost += float(about.judge.get("usage", {}).get("cost") or 0.0)
+    summary = audit.about().summary
+    here.episodes, here.rejects = summary.get("episodes", 0), summary.get("rejects", 0)
     with closing(connect(audit)) as con:
         here.flags = {}
         for rate in rates.rates(con):

@@ -10,19 +10,18 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from auditor import plan
 from auditor.judging import JudgeOptions, Judging
-from auditor.judging.doors import Counting
+from auditor.judging.doors import counting
 from auditor.pipeline import about_of, scan_shard
 from auditor.plan import Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
-from auditor.rubric import load_all
+from auditor.rubric import Rubric, load_all, path_of
 from auditor.store import Audit
 
 
@@ -63,7 +62,7 @@ def forecast(
     report: Callable[[Counter[str]], None] = lambda _: None,
 ) -> Forecast:
     """Read shards for about `seconds`, one at least. AuditorError for what a user can mend."""
-    rubrics = load_all(Path(options.rubrics) if options.rubrics else None)
+    rubrics = load_all(path_of(options.rubrics))
     mapping = mappings.load(options.mapping) if options.mapping else None
     found = list(files.find(options.inputs))
     tasks = list(plan.pack(plan.units_of(found, mapping), tuple(r.id for r in rubrics)))
@@ -85,7 +84,7 @@ def forecast(
                 if time.monotonic() - start > seconds:
                     break
             took = time.monotonic() - start
-            told = _counted(audit, here, judge, done) if judge else None
+            told = _counted(audit, here, judge, rubrics, done) if judge else None
         finally:
             audit.close()
     total, sampled = sum(map(_weight, tasks)), sum(map(_weight, done))
@@ -99,17 +98,10 @@ def forecast(
     return made._replace(calls=told["calls"] * times, tokens=told["tokens"] * times, cost=cost)
 
 
-def _counted(audit: Audit, options: Options, judge: JudgeOptions, done: list[Task]) -> dict[str, Any]:
+def _counted(audit: Audit, options: Options, judge: JudgeOptions, rubrics: Sequence[Rubric], done: list[Task]) -> dict[str, Any]:
     """What a judge would be sent of the sampled shards."""
-    doors: list[Counting] = []
-
-    def door(replies: Any) -> Counting:
-        doors.append(Counting(replies))
-        return doors[0]
-
-    stage = Judging(judge, open_door=door, dry=True).start(
-        audit, options, load_all(Path(options.rubrics) if options.rubrics else None)
-    )
+    doors, door = counting()
+    stage = Judging(judge, open_door=door, dry=True).start(audit, options, rubrics)
     try:
         for task in done:
             stage.put(task.shard)

@@ -15,7 +15,7 @@ import duckdb
 
 from auditor.admission import ADMITS
 from auditor.prevalence import CLUSTER, SPEAKS
-from auditor.rates import HELD, NATURAL, STAGE, UNKNOWN_MODEL
+from auditor.rates import NATURAL, STAGE, UNKNOWN_MODEL
 from auditor.stats.intervals import Interval, clustered_wilson
 
 KINDS = ("all", "deliberate cheats", "shown by environment or tool output", "seen by a judge alone")
@@ -96,7 +96,7 @@ def _judged(con: duckdb.DuckDBPyConnection, rubric: str) -> list[tuple[Any, ...]
         " FROM answers JOIN a USING (episode_id, rung) WHERE control = '' AND answer_class IS NOT NULL GROUP BY 1)"
         " SELECT model, stage, task, findings, admitted, count(*) FROM"
         f" (SELECT coalesce(v.model, '{UNKNOWN_MODEL}') AS model, {STAGE} AS stage, {CLUSTER} AS task, {_FINDINGS} AS findings, told.admitted"
-        f" FROM verdicts v JOIN {HELD} e USING (episode_id) LEFT JOIN told USING (episode_id)"
+        f" FROM verdicts v JOIN episodes e USING (episode_id) LEFT JOIN told USING (episode_id)"
         f" WHERE rubric = ? AND tier = 'judged' AND v.status = 'ok' AND view = 'all' AND {NATURAL}"
         f" QUALIFY row_number() OVER (PARTITION BY episode_id ORDER BY {SPEAKS}) = 1) GROUP BY ALL",
         [rubric],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import duckdb
@@ -45,18 +44,12 @@ class Word(StrEnum):
     QUIT = "q"
 
 
-def levels(rubric: Rubric) -> dict[int, str]:
-    """Each level with its names and rules, in order."""
-    steps = sorted(rubric.levels, key=lambda step: step.value)
-    return {
-        value: "; or ".join(f"{step.name}: {step.rule}" for step in same)
-        for value, same in groupby(steps, lambda step: step.value)
-    }
-
-
 def guide(rubric: Rubric) -> str:
     """What is asked, and the answers there are."""
-    told = [f"{value}  {rule}{'  (flagged)' if value >= rubric.flag_from else ''}" for value, rule in levels(rubric).items()]
+    told = [
+        f"{s.value}  {'; or '.join(f'{name}: {rule}' for name, rule in s.rules)}{'  (flagged)' if s.flagged else ''}"
+        for s in labels.scale(rubric)
+    ]
     keys = "u unclear, s skip, q quit; a note may follow after a space, such as '2 says green at 14'"
     return "\n".join([rubric.question, *told, keys])
 
@@ -70,7 +63,7 @@ def parse(line: str, rubric: Rubric) -> Answer | Word | str:
         return f"The note has {len(note):,} characters; at most {labels.LONGEST_NOTE:,} are kept: say it in fewer."
     if word == "u":
         return Answer(None, note.strip())
-    known = levels(rubric)
+    known = [step.value for step in labels.scale(rubric)]
     if word.isdecimal() and int(word) in known:
         return Answer(int(word), note.strip())
     return f"{excerpt(word, 20) or 'nothing'} is no answer: a level ({', '.join(map(str, known))}), u, s or q."
@@ -142,10 +135,9 @@ def _answer(rubric: Rubric, prompt: str, console: Console, ask: Callable[[str], 
 
 def _label(rubric: Rubric, one: Queued, answer: Answer, reviewer: str, *, blind: bool) -> Label:
     level, note = answer
-    return Label(
-        reviewer=reviewer, rubric=rubric.id, episode_id=one.episode_id, level=level, flagged=None if level is None else level >= rubric.flag_from,
-        unclear=level is None, note=note, blind=blind, queued=True, stratum=one.stratum, rubric_hash=rubric.judge_hash,
-    )  # fmt: skip
+    return labels.of_level(
+        rubric, level, reviewer=reviewer, episode_id=one.episode_id, note=note, blind=blind, queued=True, stratum=one.stratum
+    )
 
 
 def told(done: Done, reviewer: str, command: str) -> str:

@@ -6,10 +6,12 @@ import fcntl
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from auditor.errors import StoreError
+from auditor.rubric import Rubric
 from auditor.store import Audit
 from auditor.transcript import Channel
 
@@ -61,6 +63,26 @@ class Label(BaseModel):
         if self.reviewer == AGREED:
             raise ValueError(f"no reviewer may be called {AGREED}")
         return self
+
+
+class Step(NamedTuple):
+    """A value of a rubric's scale, with the (name, rule) of each level that has it."""
+
+    value: int
+    rules: tuple[tuple[str, str], ...]
+    flagged: bool
+
+
+def scale(rubric: Rubric) -> list[Step]:
+    """What a reviewer chooses from, in order."""
+    values = sorted({level.value for level in rubric.levels})
+    return [Step(v, tuple((x.name, x.rule) for x in rubric.levels if x.value == v), v >= rubric.flag_from) for v in values]
+
+
+def of_level(rubric: Rubric, level: int | None, **facts: Any) -> Label:
+    """A label with this level, None for unclear. `facts` are the other fields of a label; ValidationError where one does not fit."""
+    flagged = None if level is None else level >= rubric.flag_from
+    return Label(rubric=rubric.id, rubric_hash=rubric.judge_hash, level=level, flagged=flagged, unclear=level is None, **facts)
 
 
 def append(audit: Audit, label: Label) -> None:

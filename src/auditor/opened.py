@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from auditor.prevalence import add_rates, asks_rates, prevalences
+from auditor.prevalence import prevalences
 from auditor.query import connect, run
+from auditor.rates_view import provide
 from auditor.store import Audit
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ class OpenAudit(Audit):
         import pandas as pd
 
         with closing(connect(self)) as con:
-            if asks_rates(query):
-                add_rates(con)
+            provide(con, query)
             columns, rows = run(con, query, parameters)
         return pd.DataFrame(rows, columns=columns)
 

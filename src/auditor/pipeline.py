@@ -30,7 +30,7 @@ from auditor.plan import Killer, Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
 from auditor.readers.base import Reject
-from auditor.rubric import Rubric, load_all
+from auditor.rubric import Rubric, load_all, path_of
 from auditor.signals import Scanner
 from auditor.store import Audit, Commit
 from auditor.transcript import content_hash, pieces
@@ -59,7 +59,7 @@ def scan(
     inputs it judges what is there. Raises AuditorError for what a user can mend; KeyboardInterrupt leaves an audit that
     the next run takes up.
     """
-    rubrics = load_all(Path(options.rubrics) if options.rubrics else None)
+    rubrics = load_all(path_of(options.rubrics))
     found = list(files.find(options.inputs))
     if options.mapping:
         mappings.load(options.mapping)
@@ -141,7 +141,7 @@ def _now() -> str:
 
 @cache
 def _scanner(folder: str | None, only: tuple[str, ...]) -> Scanner:
-    return Scanner([r for r in load_all(Path(folder) if folder else None) if r.id in only])
+    return Scanner([r for r in load_all(path_of(folder)) if r.id in only])
 
 
 def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counter[str]:
@@ -277,7 +277,7 @@ def _carefully(task: Task, options: Options) -> Counter[str]:
 
 def finish(audit: Audit) -> None:
     """Find duplicates, write `rejects.jsonl`, and put the counts into `audit.json`."""
-    from auditor.query import find_duplicates
+    from auditor.duplicates import find_duplicates
 
     commits = list(audit.commits())
     summary: Counter[str] = Counter()

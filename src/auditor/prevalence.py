@@ -7,8 +7,6 @@ are those of earlier checkpoints: a release is never pooled with its snapshots, 
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,24 +15,12 @@ import duckdb
 
 from auditor.errors import QueryError
 from auditor.query import run
-from auditor.rates import APART, ELICITED, HELD, STAGE, UNKNOWN_MODEL
+from auditor.rates import APART, ELICITED, STAGE, UNKNOWN_MODEL
 from auditor.reviewed import AGREED, STRATA
 from auditor.stats.intervals import Interval, clustered_wilson, design_effect
 from auditor.stats.prevalence import Stratum, missing_bounds, two_phase
 
-COLUMNS = (
-    "model",
-    "checkpoint",
-    "environment",
-    "task",
-    "elicitation",
-    "reasoning_kind",
-    "epoch",
-    "format",
-    "passed",
-    "developer",
-    "series",
-)
+COLUMNS = tuple("model checkpoint environment task elicitation reasoning_kind epoch format passed developer series".split())
 ENOUGH = 20
 """So many reviewed episodes make the headline."""
 SPEAKS = "tier = 'reviewed' DESC, detector IN ('reviewer:agreed', 'judge:majority') DESC, detector"
@@ -207,33 +193,10 @@ def _cells_sql(columns: Sequence[str], hit: str, strata: Sequence[str]) -> str:
         " FROM verdicts WHERE view = 'all' AND rubric = ? AND detector = ?),"
         f" cells AS (SELECT {names}{ELICITED} AS elicited, {STAGE} AS stage, rubric, tier, detector, {_TASK},"
         f" CASE WHEN hit IS NULL THEN why END AS why,{counts} count(*) FILTER (hit) AS k, count(*) AS n"
-        f" FROM v JOIN {HELD} e USING (episode_id) GROUP BY ALL)"
+        f" FROM v JOIN episodes e USING (episode_id) GROUP BY ALL)"
         f" SELECT {''.join(f'by_{i}, ' for i in range(len(columns)))}elicited, stage, rubric, tier, detector,{told} why, cluster IS NULL, k, n, count(*)"
         " FROM cells GROUP BY ALL ORDER BY ALL"
     )
-
-
-_RATES = (
-    "model VARCHAR, checkpoint VARCHAR, stage VARCHAR, elicited VARCHAR, rubric VARCHAR, at_least BIGINT, tier VARCHAR, detector VARCHAR,"
-    " k BIGINT, n BIGINT, episodes BIGINT, tasks BIGINT, share DOUBLE, low DOUBLE, high DOUBLE, method VARCHAR, best DOUBLE, worst DOUBLE,"
-    " task_mean DOUBLE, unknown VARCHAR, outside VARCHAR, why VARCHAR"
-)
-
-
-def add_rates(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the table `rates`: by model and checkpoint, of flagged episodes (`at_least` NULL) and from each level of a judge on."""
-    levels = con.execute("SELECT DISTINCT level FROM verdicts WHERE tier <> 'candidate' AND level > 0 ORDER BY 1").fetchall()
-    found = [r for level in (None, *(level for (level,) in levels)) for r in prevalences(con, at_least=level)]
-    con.execute(f"CREATE OR REPLACE TEMP TABLE rates({_RATES})")
-    names = [part.split()[0] for part in _RATES.split(",")]
-    rows = [[json.dumps(v) if isinstance(v, dict) else v for v in (r.plain()[name] for name in names)] for r in found]
-    if rows:
-        con.executemany(f"INSERT INTO rates VALUES ({', '.join('?' * len(names))})", rows)
-
-
-def asks_rates(sql: str) -> bool:
-    """Whether a query speaks of `rates`: they are worked out only then."""
-    return re.search(r"\brates\b", sql, re.IGNORECASE) is not None
 
 
 def rank(detector: tuple[str, str]) -> tuple[int, bool, str]:

@@ -11,7 +11,7 @@ answers    episode_id, model, rung, sample, control, mode, status, answer_class,
 facts      episode_id, model, control, pair, match, clean_by, tier, ledger_hash, target, fact, kind, text, happened, kinds,
            material, knew, deliberate, told, source, rubric, rank, message, channel, start, "end", quote
 rates      model, checkpoint, stage, elicited, rubric, at_least, tier, detector, k, n, episodes, tasks, share, low, high, method,
-           best, worst, task_mean, unknown, outside, why      (worked out by `auditor.prevalence` when a query names it)
+           best, worst, task_mean, unknown, outside, why      (worked out by `auditor.rates_view` when a query names it)
 
 A model that a log does not name is NULL; `developer` and `series` are NULL without a `families.yaml` (see `auditor.families`). An episode that stands in two files is one row. Of every (episode, rubric, view,
 detector) there is one row; detectors are `signals`, `judge:<name>` and, where there are several judges, `judge:majority`; and, of
@@ -60,11 +60,12 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
             return _connect(audit, commits)
         except duckdb.IOException as error:
             if not left or list(audit.commits()) == commits:
-                raise _unreadable(audit, error) from None
+                raise unreadable(audit, error) from None
     raise AssertionError("the last try returns or raises")
 
 
-def _unreadable(audit: Audit, error: duckdb.Error) -> StoreError:
+def unreadable(audit: Audit, error: duckdb.Error) -> StoreError:
+    """What to say of a part that DuckDB cannot read."""
     told = str(error).splitlines()[0][:160]
     return StoreError(f"{audit.where}: a part of this audit cannot be read ({told}); scan its logs again")
 
@@ -74,20 +75,20 @@ def _connect(audit: Audit, commits: Sequence[Commit]) -> duckdb.DuckDBPyConnecti
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
     if audit.disk.filesystem is not None:
         con.register_filesystem(audit.disk.filesystem)
-    con.execute(f"SET allowed_directories=[{_quoted(audit.disk.at('').rstrip('/') + '/')}]; SET temp_directory=''")
+    con.execute(f"SET allowed_directories=[{quoted(audit.disk.at('').rstrip('/') + '/')}]; SET temp_directory=''")
     con.execute("SET enable_external_access=false")
     episodes = [c.episodes for c in commits]
     parts = sorted({part for c in commits for part, _ in c.rubrics.values()} | {j.part for c in commits for j in c.judged})
     answers = [c.answers for c in commits if c.answers]
-    _table(con, "_episodes", audit, episodes, EPISODES)
-    _table(con, "_verdicts", audit, parts, VERDICTS)
-    _table(con, "_answers", audit, answers, ANSWERS)
+    table(con, "_episodes", audit, episodes, EPISODES)
+    table(con, "_verdicts", audit, parts, VERDICTS)
+    table(con, "_answers", audit, answers, ANSWERS)
     asking = [c.asking for c in commits if c.asking and c.asking.basis == basis_of(c)]
-    _table(con, "_asked", audit, [a.answers for a in asking if a.answers], ASKED)
-    _table(con, "_facts", audit, [a.facts for a in asking], FACTS)
+    table(con, "_asked", audit, [a.answers for a in asking if a.answers], ASKED)
+    table(con, "_facts", audit, [a.facts for a in asking], FACTS)
     twice = audit.disk.exists("duplicates.parquet")
     if twice:
-        con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({_quoted(audit.disk.at('duplicates.parquet'))})")
+        con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({quoted(audit.disk.at('duplicates.parquet'))})")
     _families(con, audit)
     _views(con, audit, commits, twice=twice)
     con.execute("SET lock_configuration=true")
@@ -120,7 +121,8 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
         if named
         else "NULL::VARCHAR AS developer, NULL::VARCHAR AS series FROM _rows r"
     )
-    con.execute(f"CREATE VIEW episodes AS SELECT r.* EXCLUDE (shard, row), {family}")
+    # The condition keeps every row. DuckDB takes one to keep a fifth: joined to verdicts, it then holds the episodes in memory, not these.
+    con.execute(f"CREATE VIEW episodes AS SELECT r.* EXCLUDE (shard, row), {family} WHERE r.episode_id IS NOT NULL")
     live = ""
     if any(len({part for part, _ in c.rubrics.values()}) > 1 or len({j.part for j in c.judged}) > 1 for c in commits):
         # A rubric or judge was changed and run again: of an older part only what it still stands for counts. (The part that
@@ -151,9 +153,10 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
     )
 
 
-def _table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
+def table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
+    """Make a view of the parts, empty with the columns of `schema` where there are none."""
     if parts:
-        listed = ", ".join(_quoted(audit.disk.at(part)) for part in parts)
+        listed = ", ".join(quoted(audit.disk.at(part)) for part in parts)
         con.execute(
             f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
         )
@@ -175,7 +178,8 @@ def _type(kind: pa.DataType) -> str:
     return _TYPES[str(kind)]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL has it."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -269,40 +273,6 @@ def _known(con: duckdb.DuckDBPyConnection, view: str, name: str, value: str | No
         raise QueryError(
             f"--{name} {excerpt(value, 60)}: none in this audit; there are {', '.join(excerpt(k, 60) for k in known) or 'none'}"
         )
-
-
-def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
-    """Write `duplicates.parquet`: rows that repeat an episode (dropped), rows that share an id but not the content (renamed).
-
-    Returns how many of each. Without either the file is removed.
-    """
-    if not commits:
-        audit.disk.remove("duplicates.parquet")
-        return 0, 0
-    con = duckdb.connect(
-        ":memory:", config={"threads": 2, "memory_limit": "300MB", "temp_directory": str(audit.disk.scratch() / ".tmp")}
-    )
-    if audit.disk.filesystem is not None:
-        con.register_filesystem(audit.disk.filesystem)
-    try:
-        _table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
-    except duckdb.IOException as error:
-        raise _unreadable(audit, error) from None
-    con.execute(
-        "CREATE TABLE found AS SELECT shard, row, CASE WHEN again > 1 THEN NULL ELSE episode_id || '~' || content_hash[:6] END AS new_id"
-        ' FROM (SELECT *, row_number() OVER (PARTITION BY episode_id, content_hash ORDER BY source, "offset", record, shard, row) AS again,'
-        " dense_rank() OVER (PARTITION BY episode_id ORDER BY content_hash) AS variant"
-        " FROM (SELECT * FROM _episodes WHERE episode_id IN (SELECT episode_id FROM _episodes GROUP BY 1 HAVING count(*) > 1)))"
-        " WHERE again > 1 OR variant > 1"
-    )
-    dropped, renamed = con.execute("SELECT count(*) FILTER (new_id IS NULL), count(new_id) FROM found").fetchall()[0]
-    if dropped or renamed:
-        with audit.part("duplicates.parquet") as path:
-            con.execute(f"COPY found TO {_quoted(str(path))} (FORMAT parquet)")
-    else:
-        audit.disk.remove("duplicates.parquet")
-    con.close()
-    return int(dropped), int(renamed)
 
 
 def find_row(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) -> tuple[str, str, int, str, str]:

@@ -22,8 +22,6 @@ ELICITED = "CASE WHEN elicitation IN ('impossible_task', 'instructed', 'prefille
 NATURAL = f"({ELICITED}) = 'natural'"
 # A log that does not say is of neither.
 STAGE = "CASE WHEN checkpoint IS NULL THEN 'unknown' WHEN lower(checkpoint) = 'release' THEN 'release' ELSE 'snapshot' END"
-HELD = "(SELECT * FROM episodes WHERE episode_id IS NOT NULL)"
-"""Episodes to join to verdicts. DuckDB takes a condition to keep a fifth: with one on each side it holds episodes in memory, not verdicts."""
 APART = {"natural": "", "elicited": "elicited", "unknown": "", "release": "release", "snapshot": "snapshots"}
 """Never pooled with others: what a group of episodes is called by its elicitation and its checkpoint."""
 
@@ -134,7 +132,7 @@ def rates(con: duckdb.DuckDBPyConnection) -> list[Rate]:
     """
     apart, source = "'natural' AS elicited, 'unknown' AS stage", "verdicts v"
     if run(con, f"SELECT 1 FROM episodes WHERE checkpoint IS NOT NULL OR ({ELICITED}) = 'elicited' LIMIT 1")[1]:
-        apart, source = f"{ELICITED} AS elicited, {STAGE} AS stage", f"verdicts v JOIN {HELD} e USING (episode_id)"
+        apart, source = f"{ELICITED} AS elicited, {STAGE} AS stage", "verdicts v JOIN episodes e USING (episode_id)"
     _, rows = run(
         con,
         f"SELECT * FROM (SELECT {apart}, v.model, rubric, tier, detector, {_STRATUM} AS stratum, view,"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from auditor.prevalence import Prevalence
-from auditor.rates import HELD, NATURAL, UNKNOWN_MODEL
+from auditor.rates import NATURAL, UNKNOWN_MODEL
 from auditor.stats.compare import benjamini_hochberg, heterogeneity
 from auditor.stats.intervals import Interval, wilson
 
@@ -40,7 +40,7 @@ class Spread(NamedTuple):
 
 
 _TASKS = f"""SELECT coalesce(e.model, '{UNKNOWN_MODEL}') AS model, checkpoint, rubric, tier, detector, environment, task,
- count(*) FILTER (flagged) AS k, count(*) AS n FROM verdicts v JOIN {HELD} e USING (episode_id) WHERE view = 'all' AND v.status = 'ok'
+ count(*) FILTER (flagged) AS k, count(*) AS n FROM verdicts v JOIN episodes e USING (episode_id) WHERE view = 'all' AND v.status = 'ok'
  AND flagged IS NOT NULL AND task IS NOT NULL AND ({{speak}}) AND {NATURAL} GROUP BY ALL"""
 _GROUP = "model, checkpoint, rubric, tier, detector"
 

@@ -46,16 +46,22 @@ class Labels(NamedTuple):
 
 def own(audit: Audit, con: duckdb.DuckDBPyConnection, rubric: str | None = None) -> Labels:
     """What reviewers agree on, with the weight of its stratum. QueryError where nobody has labelled anything."""
+    found = agreed(con, rubric)
+    if not found.rows:
+        of = f" of {rubric}" if rubric else ""
+        raise QueryError(
+            f"{audit.where}: no labels{of} yet; make some with 'auditor label {audit.where} --rubric {rubric or 'RUBRIC'}', or give --labels FILE or --field NAME"
+        )
+    return found
+
+
+def agreed(con: duckdb.DuckDBPyConnection, rubric: str | None = None) -> Labels:
+    """What reviewers agree on, of one rubric or all, with weights; no rows where nobody has labelled anything."""
     _, rows = run(
         con,
         "SELECT rubric, episode_id, flagged, weight FROM verdicts WHERE detector = ? AND status = 'ok' AND (? IS NULL OR rubric = ?) ORDER BY ALL",
         [AGREED, rubric, rubric],
     )
-    if not rows:
-        of = f" of {rubric}" if rubric else ""
-        raise QueryError(
-            f"{audit.where}: no labels{of} yet; make some with 'auditor label {audit.where} --rubric {rubric or 'RUBRIC'}', or give --labels FILE or --field NAME"
-        )
     return Labels("reviewers of this audit", [Truth(*row) for row in rows], unread=unread(con))
 
 

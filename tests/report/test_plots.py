@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pytest
 
-from auditor.report import plots
+from auditor.report import plots, sheet
 from auditor.report.plots import ForestRow
 
 SVG = "http://www.w3.org/2000/svg"
@@ -80,7 +80,7 @@ def test_hostile_names_come_out_as_text(kind):
     assert "$x$" in said
     assert "$\\frac{1}" in said
     assert "a & b c]]>" in said
-    assert plots.NO_NAME in said
+    assert sheet.NO_NAME in said
     assert max(map(len, said)) < 60
 
 
@@ -109,7 +109,7 @@ def test_a_prefix_that_is_no_id_is_refused(prefix):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_says_so(kind):
-    assert texts(drawings([])[kind]) == [plots.NOTHING]
+    assert texts(drawings([])[kind]) == [sheet.NOTHING]
 
 
 @pytest.mark.parametrize("kind", KINDS)

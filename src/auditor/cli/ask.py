@@ -81,7 +81,7 @@ def ask(
         raise typer.BadParameter("is empty", param_hint="--rungs")
     coder = None
     if judge:
-        coder = judge_options([judge], base_url, JudgeOn.ALL, 0, 0, "all", 1, None, None, endpoints, header, param, price, None, None, 48_000)  # fmt: skip
+        coder = judge_options([judge], judge_on=JudgeOn.ALL, sample_rest=0.0, base_url=base_url, endpoints=endpoints, header=header, param=param, price=price)  # fmt: skip
     elif not no_judge:
         coder = _judge_of(opened, header)
     options = asking.AskOptions(

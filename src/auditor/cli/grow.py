@@ -79,7 +79,16 @@ def watch(
     from auditor.plan import Options
 
     judging = judge_options(
-        judge, base_url, judge_on, sample_rest, 0, views, votes, max_cost, None, endpoints, None, None, price, None, None, context
+        judge,
+        base_url=base_url,
+        judge_on=judge_on,
+        sample_rest=sample_rest,
+        views=views,
+        votes=votes,
+        max_cost=max_cost,
+        endpoints=endpoints,
+        price=price,
+        context=context,
     )
     shown = follow.Metrics(metrics) if metrics is not None else None
     before = (-1, -1)
@@ -139,7 +148,15 @@ def plan(
 
     os.environ.setdefault("OPENAI_API_KEY", "not-needed-to-plan")
     judging = judge_options(
-        judge, base_url, judge_on, sample_rest, 0, views, votes, None, None, endpoints, None, None, price, None, None, context
+        judge,
+        base_url=base_url,
+        judge_on=judge_on,
+        sample_rest=sample_rest,
+        views=views,
+        votes=votes,
+        endpoints=endpoints,
+        price=price,
+        context=context,
     )
     with stdin(logs) as inputs:
         options = Options(tuple(inputs), "", rubrics, mapping, join)

@@ -83,20 +83,17 @@ BatchPauseOption = Annotated[
 
 
 def judge_options(
-    judges: list[str] | None, base_url: str | None, judge_on: JudgeOn, sample_rest: float, seed: int, views: str, votes: int,
-    max_cost: float | None, extract_with: str | None, endpoints: str | None, header: list[str] | None, param: list[str] | None,
-    price: str | None, concurrency: int | None, timeout: float | None, context: int,
+    judges: list[str] | None, *, judge_on: JudgeOn = JudgeOn.CANDIDATES, views: str = "all", header: list[str] | None = None,
+    param: list[str] | None = None, **given: Any,
 ) -> JudgeOptions | None:  # fmt: skip
-    """The options as one, None without a judge."""
+    """The options as one, None without a judge. `given` are fields of `JudgeOptions` by their names."""
     if not judges:
         return None
     from auditor.judging import JudgeOptions
 
     return JudgeOptions(
-        judges=tuple(judges), base_url=base_url, judge_on=judge_on.value, sample_rest=sample_rest, seed=seed,
-        views=tuple(v.strip() for v in views.split(",")), votes=votes, max_cost=max_cost, extract_with=extract_with,
-        endpoints=endpoints, headers=tuple(header or ()), params=tuple(param or ()), price=price, concurrency=concurrency,
-        timeout=timeout, context=context,
+        judges=tuple(judges), judge_on=judge_on.value, views=tuple(v.strip() for v in views.split(",")), headers=tuple(header or ()),
+        params=tuple(param or ()), **given,
     )  # fmt: skip
 
 
@@ -112,14 +109,9 @@ def judged(options: JudgeOptions | None, **more: Any) -> Judging | None:
 def count(options: Options, judging: JudgeOptions, report: Any, fmt: Format) -> None:
     """`--dry-run`: the calls that would be made first, their tokens and price."""
     from auditor import pipeline
-    from auditor.judging.doors import Counting
+    from auditor.judging.doors import counting
 
-    doors: list[Counting] = []
-
-    def door(replies: Any) -> Counting:
-        doors.append(Counting(replies))
-        return doors[0]
-
+    doors, door = counting()
     pipeline.scan(options, report, judged(judging, open_door=door, dry=True))
     told = doors[0].told()
     if fmt is Format.JSON:
@@ -263,23 +255,9 @@ def judge_check(
     from auditor.rubric import load_all, path_of
 
     options = judge_options(
-        [judge],
-        base_url,
-        JudgeOn.ALL,
-        0,
-        0,
-        "all",
-        1,
-        max_cost,
-        None,
-        endpoints,
-        header,
-        param,
-        price,
-        concurrency,
-        timeout,
-        48_000,
-    )
+        [judge], judge_on=JudgeOn.ALL, sample_rest=0.0, base_url=base_url, max_cost=max_cost, endpoints=endpoints, header=header, param=param,
+        price=price, concurrency=concurrency, timeout=timeout,
+    )  # fmt: skip
     assert options is not None
     transcripts = checks.load(logs or [str(checks.shipped())], limit)
     found, used = checks.run(transcripts, load_all(path_of(rubrics)), options, say)

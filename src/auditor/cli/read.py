@@ -29,8 +29,8 @@ def query(
     fmt: Annotated[QueryFormat, typer.Option("--format", help="How rows are printed.")] = QueryFormat.TABLE,
 ) -> None:
     """List flagged episodes with the words that flagged them, or ask your own SQL."""
-    from auditor import prevalence, show
     from auditor import query as queries
+    from auditor import rates_view, show
     from auditor.store import Audit
 
     if output and fmt is QueryFormat.TABLE:
@@ -42,8 +42,7 @@ def query(
             )
         fmt = kinds[ending]
     con = queries.connect(Audit.open(audit))
-    if prevalence.asks_rates(f"{sql} {where}"):
-        prevalence.add_rates(con)
+    rates_view.provide(con, f"{sql} {where}")
     if sql:
         columns, rows = queries.run(con, sql)
     else:

@@ -101,8 +101,9 @@ def scan(
     from auditor.plan import Options
 
     judging = judge_options(
-        judge, base_url, judge_on, sample_rest, seed, views, votes, max_cost, extract_with, endpoints, header, param, price,
-        concurrency, timeout, context,
+        judge, base_url=base_url, judge_on=judge_on, sample_rest=sample_rest, seed=seed, views=views, votes=votes, max_cost=max_cost,
+        extract_with=extract_with, endpoints=endpoints, header=header, param=param, price=price, concurrency=concurrency, timeout=timeout,
+        context=context,
     )  # fmt: skip
     if judging is None and (dry_run or batch):
         raise typer.BadParameter("needs --judge MODEL", param_hint="--dry-run" if dry_run else "--batch")

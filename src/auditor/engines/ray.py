@@ -13,7 +13,7 @@ from auditor.engines import Died, Job, Made
 from auditor.errors import AuditorError, MissingExtra
 
 _RETRIES = 3
-_PASSED = ("AWS_", "GOOGLE_", "AZURE_", "FSSPEC_", "AUDITOR_")
+_PASSED = ("AWS_", "GOOGLE_", "AZURE_", "FSSPEC_")
 """Variables that workers need too: where object storage is, and the keys to it."""
 
 

@@ -47,6 +47,17 @@ class Counting:
         return Reply(status="skipped", error=WAITING)
 
 
+def counting() -> tuple[list[Counting], Callable[[Replies], Counting]]:
+    """What opens a counting door, and the list in which it will stand."""
+    opened: list[Counting] = []
+
+    def door(replies: Replies) -> Counting:
+        opened.append(Counting(replies))
+        return opened[-1]
+
+    return opened, door
+
+
 class Recording:
     """Hands on what no reply is kept of: (key, endpoint, body), each once."""
 

@@ -17,7 +17,7 @@ from auditor import admission, rates
 from auditor.errors import StoreError
 from auditor.plan import rubrics_of
 from auditor.query import connect, run, stale
-from auditor.report import headline
+from auditor.report.headline import BY, first
 from auditor.report.pictures import pictures
 from auditor.report.schema import Report
 from auditor.store import Audit
@@ -37,7 +37,7 @@ REVIEWED_NOTE = " Reviewed: a person read the episode. Where enough are, their w
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#!~&"})
 
 
-def facts(audit: Audit, by: Sequence[str] = headline.BY) -> dict[str, Any]:
+def facts(audit: Audit, by: Sequence[str] = BY) -> dict[str, Any]:
     """All that a report says, as JSON types (`schema.Report` says what is what). `by` are the groups of the headline."""
     about = audit.about()
     rubrics = rubrics_of(audit)
@@ -70,7 +70,7 @@ def facts(audit: Audit, by: Sequence[str] = headline.BY) -> dict[str, Any]:
             "judge_setup": _setup(about.judge),
             "views": [v.plain() for v in rates.by_view(con)],
             "agreement": [{**a._asdict(), "told": a.told} for a in rates.agreement(con)],
-            **headline.facts(con, rubrics, by),
+            **first(con, rubrics, by),
             "asked": admission.facts(con),
             "stale": stale(audit),
             "ask": about.ask,

@@ -11,7 +11,7 @@ from auditor import conduct, funnel, reviewed
 from auditor.corrected import corrected
 from auditor.prevalence import SPEAKS, Prevalence, prevalences
 from auditor.query import run
-from auditor.rates import HELD, NATURAL, STAGE, UNKNOWN_MODEL, percent
+from auditor.rates import NATURAL, STAGE, UNKNOWN_MODEL, percent
 from auditor.rubric import Rubric
 from auditor.spread import spreads
 from auditor.stats.intervals import difference
@@ -26,7 +26,7 @@ _TOLD = {
 }
 
 
-def facts(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], by: Sequence[str] = BY) -> dict[str, Any]:
+def first(con: duckdb.DuckDBPyConnection, rubrics: Sequence[Rubric], by: Sequence[str] = BY) -> dict[str, Any]:
     """The headline rates of the groups `by`, a sentence a group, and by model: checkpoints, levels, environments, funnels."""
     rates = prevalences(con, by)
     usual = rates if tuple(by) == BY else prevalences(con, BY)
@@ -102,7 +102,7 @@ def _levels(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
         con,
         f"SELECT coalesce(v.model, '{UNKNOWN_MODEL}'), {STAGE}, rubric, level, count(*) FROM (SELECT * FROM verdicts WHERE tier = 'judged'"
         " AND status = 'ok' AND level IS NOT NULL AND view = 'all' QUALIFY row_number() OVER (PARTITION BY episode_id, rubric"
-        f" ORDER BY {SPEAKS}) = 1) v JOIN {HELD} e USING (episode_id) WHERE {NATURAL} GROUP BY ALL ORDER BY ALL",
+        f" ORDER BY {SPEAKS}) = 1) v JOIN episodes e USING (episode_id) WHERE {NATURAL} GROUP BY ALL ORDER BY ALL",
     )
     return [{"model": m, "stage": s, "rubric": r, "level": level, "episodes": n} for m, s, r, level, n in rows]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from auditor.rates import UNKNOWN_MODEL
-from auditor.report import plots
+from auditor.report.plots import ForestRow, Step, bars, forest, heatmap, ladder, steps, trend
 
 _MOST_ROWS = 40
 _OF_STAGE = {"release": "release", "snapshot": "earlier snapshots", "unknown": ""}
@@ -39,7 +39,7 @@ def pictures(data: dict[str, Any]) -> dict[str, Any]:
 def _forest(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     known = sorted((r for r in rows if r["n"]), key=lambda r: (r["rubric"], -(r["share"] or 0)))
     made = [
-        plots.ForestRow(
+        ForestRow(
             r["group"],
             titles.get(r["rubric"], r["rubric"]),
             r["share"],
@@ -49,7 +49,7 @@ def _forest(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
         )
         for r in known[:_MOST_ROWS]
     ]
-    return plots.forest(made, "forest", title="How often, with 95% intervals")
+    return forest(made, "forest", title="How often, with 95% intervals")
 
 
 def _staged(title: str, stage: str) -> str:
@@ -60,9 +60,9 @@ def _steps(rows: Sequence[dict[str, Any]], model: str, prefix: str) -> Titled:
     found = []
     for row in rows:
         if row["model"] == model and row["kind"] == "all":
-            nodes = [plots.Step(n["name"], n["k"], n["of"], n["low"], n["high"]) for n in row["nodes"]]
+            nodes = [Step(n["name"], n["k"], n["of"], n["low"], n["high"]) for n in row["nodes"]]
             title = _staged("From episodes to what was hidden, and admitted", row["stage"])
-            found.append((title, plots.steps(nodes, f"{prefix}-{row['stage']}", title=title)))
+            found.append((title, steps(nodes, f"{prefix}-{row['stage']}", title=title)))
     return found
 
 
@@ -80,9 +80,7 @@ def _places(rows: Sequence[dict[str, Any]], model: str, titles: dict[str, str], 
             columns = {r["rubric"]: titles.get(r["rubric"], r["rubric"]) for r in sorted(here, key=lambda r: r["rubric"])}
             cells = {(str(r["by"]["environment"]), columns[r["rubric"]]): (r["k"], r["n"]) for r in here}
             title = _staged("By environment", stage)
-            found.append(
-                (title, plots.heatmap(places[:_MOST_ROWS], [*columns.values()], cells, f"{prefix}-{stage}", title=title))
-            )
+            found.append((title, heatmap(places[:_MOST_ROWS], [*columns.values()], cells, f"{prefix}-{stage}", title=title)))
     return found
 
 
@@ -101,7 +99,7 @@ def _trend(rows: Sequence[dict[str, Any]], model: str, titles: dict[str, str], p
         if len(points) > 1:
             title = f"{titles.get(rubric, rubric)} by checkpoint"
             points.sort(key=lambda point: natural_order(point[0]))
-            found.append((title, plots.trend(points[:_MOST_ROWS], f"{prefix}-{rubric}", title=title)))
+            found.append((title, trend(points[:_MOST_ROWS], f"{prefix}-{rubric}", title=title)))
     return found
 
 
@@ -114,7 +112,7 @@ def _ladders(
         here = [r for r in mine if (r["rubric"], r["stage"]) == (rubric, stage)]
         levels = [(f"{r['level']} {names.get(rubric, {}).get(r['level'], '')}".strip(), r["episodes"]) for r in here]
         title = _staged(f"{titles.get(rubric, rubric)}: episodes by level", stage)
-        found.append((title, plots.ladder(levels, f"{prefix}-{rubric}-{stage}", title=title)))
+        found.append((title, ladder(levels, f"{prefix}-{rubric}-{stage}", title=title)))
     return found
 
 
@@ -123,8 +121,6 @@ def _noted(rows: Sequence[dict[str, Any]], model: str, titles: dict[str, str], p
     for row in rows:
         if row["model"] == model and row["attribute"] in _BARS:
             title = _staged(f"{titles.get(row['rubric'], row['rubric'])}: {row['attribute']}", row["stage"])
-            made = plots.bars(
-                [*row["counts"].items()], f"{prefix}-{row['rubric']}-{row['attribute']}-{row['stage']}", title=title
-            )
+            made = bars([*row["counts"].items()], f"{prefix}-{row['rubric']}-{row['attribute']}-{row['stage']}", title=title)
             found.append((title, made))
     return found

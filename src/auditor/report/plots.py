@@ -13,11 +13,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from auditor.rates import percent
-from auditor.report import sheet
 from auditor.report.sheet import BAR, INK, LINE, MARK, SOFT, WIDTH, Picture, Point, new_picture
 from auditor.text import excerpt
 
-NOTHING, NO_NAME = sheet.NOTHING, sheet.NO_NAME
 Cells = Mapping[tuple[str, str], tuple[int, int]]  # (row, column): k of n
 _STEPS = {1: 5, 2: 4, 3: 3, 4: 4, 5: 5, 6: 3, 8: 4}  # first digit of an axis' end: into how many steps it is cut
 

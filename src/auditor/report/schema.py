@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import Field, JsonValue
 
-Counts = dict[str, int]
-Tier = Literal["candidate", "judged", "reviewed"]
+from auditor.report.schema_asked import Answer, Asked, Counts, InLog, Row, Tier
+
 Stage = Literal["release", "snapshot", "unknown"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Headline(_Row):
+class Headline(Row):
     """The rate of one group and rubric on the best tier there is (`auditor.prevalence.Prevalence` says what each field is)."""
 
     by: dict[str, str | int | bool | None]
@@ -45,7 +41,7 @@ class Headline(_Row):
     why: str
 
 
-class Measure(_Row):
+class Measure(Row):
     """A share of labelled episodes with its interval, null where there is none."""
 
     value: float | None
@@ -54,7 +50,7 @@ class Measure(_Row):
     method: str | None
 
 
-class Corrected(_Row):
+class Corrected(Row):
     """A judged rate without its judge's errors, as reviewed episodes show them (`auditor.corrected.Corrected` says what each field is)."""
 
     group: str
@@ -72,14 +68,14 @@ class Corrected(_Row):
     told: str
 
 
-class Sentence(_Row):
+class Sentence(Row):
     """A group in plain words."""
 
     who: str
     text: str
 
 
-class Level(_Row):
+class Level(Row):
     """Natural episodes of a model at a level of a rubric."""
 
     model: str
@@ -89,7 +85,7 @@ class Level(_Row):
     episodes: int
 
 
-class Node(_Row):
+class Node(Row):
     """A step of a funnel: k of the `of` that it comes from."""
 
     name: str
@@ -99,7 +95,7 @@ class Node(_Row):
     high: float | None
 
 
-class Funnel(_Row):
+class Funnel(Row):
     """From episodes to what was hidden and admitted, of findings of one kind."""
 
     model: str
@@ -108,7 +104,7 @@ class Funnel(_Row):
     nodes: list[Node]
 
 
-class Spread(_Row):
+class Spread(Row):
     """In how many tasks and environments it happens at all; `p`: environments differ by chance alone."""
 
     group: str
@@ -125,7 +121,7 @@ class Spread(_Row):
     p: float | None
 
 
-class Noted(_Row):
+class Noted(Row):
     """Flagged episodes by what the judge noted of their strongest finding."""
 
     model: str
@@ -136,14 +132,14 @@ class Noted(_Row):
     counts: Counts
 
 
-class Criterion(_Row):
+class Criterion(Row):
     """What a judge decides."""
 
     id: str
     ask: str
 
 
-class Step(_Row):
+class Step(Row):
     """A level of a rubric."""
 
     value: int
@@ -151,7 +147,7 @@ class Step(_Row):
     rule: str
 
 
-class Text(_Row):
+class Text(Row):
     """A rubric as it is now; `hash` is over its signals."""
 
     id: str
@@ -163,7 +159,7 @@ class Text(_Row):
     levels: list[Step]
 
 
-class Rate(_Row):
+class Rate(Row):
     """k of n of one detector on one stratum, episodes taken as independent. `apart`: elicited, release, snapshots, never pooled."""
 
     model: str
@@ -183,7 +179,7 @@ class Rate(_Row):
     unknown: Counts
 
 
-class Quote(_Row):
+class Quote(Row):
     """Words that prove a verdict."""
 
     message: int
@@ -192,7 +188,7 @@ class Quote(_Row):
     signal: str | None = None
 
 
-class Case(_Row):
+class Case(Row):
     """One flagged episode."""
 
     episode_id: str
@@ -206,44 +202,10 @@ class Case(_Row):
     detector: str | None = None
     view: str | None = None
     level: int | None = None
-    judges: list[str] = []
+    judges: list[str] = Field(default_factory=list)
 
 
-class Class(_Row):
-    """Answers of one class inside the logs."""
-
-    answer_class: str
-    k: int
-    n: int
-    rate: float
-    low: float
-    high: float
-    method: str
-
-
-class InLog(_Row):
-    """Asked directly inside the logs."""
-
-    asked: int
-    classes: list[Class]
-
-
-class Answer(_Row):
-    """An answer to read; `fact` is what it is held against."""
-
-    episode_id: str
-    rung: str
-    control: str
-    answer_class: str
-    tier: Tier
-    detector: str
-    asked: str
-    fact: str | None
-    answer: str
-    quote: str | None
-
-
-class Model(_Row):
+class Model(Row):
     """One model."""
 
     model: str
@@ -261,7 +223,7 @@ class Model(_Row):
     candidates: list[Case]
 
 
-class Views(_Row):
+class Views(Row):
     """One judge by what it was shown."""
 
     model: str
@@ -276,7 +238,7 @@ class Views(_Row):
     unknown: int
 
 
-class Agreement(_Row):
+class Agreement(Row):
     """Krippendorff's alpha of all votes."""
 
     rubric: str
@@ -287,92 +249,7 @@ class Agreement(_Row):
     told: str
 
 
-class Ends(_Row):
-    """An interval."""
-
-    low: float
-    high: float
-    method: str
-
-
-class Share(_Row):
-    """k of n answers, clustered by task."""
-
-    k: int
-    n: int
-    episodes: int
-    tasks: int
-    rate: float | None
-    low: float
-    high: float
-    method: str
-
-
-class Ladder(_Row):
-    """One model, group of facts and rung: admission, false confession, and J, their difference."""
-
-    model: str
-    tier: str
-    group: str
-    rung: str
-    asked: int
-    answered: int
-    unknown: Counts
-    classes: Counts
-    admission: Share
-    controls: Counts
-    controls_unknown: Counts
-    false_confession: Share
-    j: float | None
-    j_interval: Ends | None
-    j_worst: float | None
-
-
-class First(_Row):
-    """Episodes by the rung at which they are first admitted."""
-
-    model: str
-    tier: str
-    rungs: Counts
-    never: int
-    unknown: int
-
-
-class Sight(_Row):
-    """Episodes by whether it says of itself what it sees as another's."""
-
-    model: str
-    tier: str
-    both: int
-    unsaid: int
-    self_only: int
-    neither: int
-    unknown: int
-    share: Share
-
-
-class Unflagged(_Row):
-    """Answers of a random sample of the unflagged that tell of something no detector saw."""
-
-    model: str
-    tier: str
-    rung: str
-    tells: int
-    known: int
-    episodes: int
-    share_drawn: float | None
-
-
-class Asked(_Row):
-    """What `auditor ask` found."""
-
-    ladders: list[Ladder]
-    first_disclosure: list[First]
-    self_and_third_person: list[Sight]
-    unflagged: list[Unflagged]
-
-
-class Fired(_Row):
+class Fired(Row):
     """In how many episodes a signal fired."""
 
     rubric: str
@@ -380,7 +257,7 @@ class Fired(_Row):
     episodes: int
 
 
-class Report(_Row):
+class Report(Row):
     """`report.json`."""
 
     report: Literal[1]

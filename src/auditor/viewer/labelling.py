@@ -54,7 +54,7 @@ class Sent(BaseModel):
 
 
 class Step(NamedTuple):
-    """A value of a rubric's scale, the key that gives it, and the names and rules that share it."""
+    """A step of a rubric's scale (`labels.Step`), and the key that gives it."""
 
     key: int
     value: int
@@ -64,12 +64,10 @@ class Step(NamedTuple):
 
 
 def steps(rubric: Rubric) -> list[Step]:
-    """The scale of a rubric in its order; two rules of one value are one step."""
-    values = sorted({level.value for level in rubric.levels})
-    of = {v: [level for level in rubric.levels if level.value == v] for v in values}
+    """The scale of a rubric with a key for each value."""
     return [
-        Step(i, v, " / ".join(x.name for x in of[v]), "; or ".join(x.rule for x in of[v]), v >= rubric.flag_from)
-        for i, v in enumerate(values, 1)
+        Step(i, s.value, " / ".join(name for name, _ in s.rules), "; or ".join(rule for _, rule in s.rules), s.flagged)
+        for i, s in enumerate(labels.scale(rubric), 1)
     ]
 
 
@@ -110,16 +108,15 @@ def save(
         rubric = shelf.rubrics.get(sent.rubric)
         if rubric is None:
             raise QueryError(f"no rubric {sent.rubric[:80]!r}; there are {', '.join(shelf.rubrics)}")
-        flagged = {step.value: step.flagged for step in steps(rubric)}
-        if not sent.unclear and sent.level not in flagged:
-            raise QueryError(f"choose a level of {rubric.id} ({', '.join(map(str, flagged))}), or unclear")
+        known = [step.value for step in labels.scale(rubric)]
+        if not sent.unclear and sent.level not in known:
+            raise QueryError(f"choose a level of {rubric.id} ({', '.join(map(str, known))}), or unclear")
         row = row_of(con, sent.episode)
         stratum = handed.stratum(sent, row["episode_id"], from_queue=from_queue)
-        label = Label(
-            reviewer=sent.reviewer, rubric=rubric.id, episode_id=row["episode_id"], level=None if sent.unclear else sent.level,
-            flagged=None if sent.unclear or sent.level is None else flagged[sent.level], unclear=sent.unclear, note=sent.note,
+        label = labels.of_level(
+            rubric, None if sent.unclear else sent.level, reviewer=sent.reviewer, episode_id=row["episode_id"], note=sent.note,
             evidence=tuple(_marks(shelf, con, row, sent.evidence)), blind=sent.blind or always_blind, queued=stratum is not None,
-            stratum=stratum, rubric_hash=rubric.judge_hash,
+            stratum=stratum,
         )  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]

@@ -13,8 +13,9 @@ import duckdb
 
 from auditor import labels
 from auditor.errors import QueryError
+from auditor.plan import rubrics_of
 from auditor.query import connect, find_transcript, run
-from auditor.rubric import Rubric, load_all, path_of
+from auditor.rubric import Rubric
 from auditor.store import Audit
 from auditor.text import excerpt
 from auditor.transcript import Transcript
@@ -36,8 +37,7 @@ class Shelf:
 
     def __init__(self, audit: Audit) -> None:
         self.audit = audit
-        folder = path_of(audit.about().scan.get("rubrics"))
-        self.rubrics: dict[str, Rubric] = {r.id: r for r in load_all(folder if folder is None or folder.is_dir() else None)}
+        self.rubrics: dict[str, Rubric] = {r.id: r for r in rubrics_of(audit)}
         self._lock = threading.Lock()
         self._here = threading.local()
         self._stamp: tuple[Any, ...] = ()
