@@ -41,21 +41,15 @@ class Spread(NamedTuple):
 
 _TASKS = f"""SELECT coalesce(e.model, '{UNKNOWN_MODEL}') AS model, checkpoint, rubric, tier, detector, environment, task,
  count(*) FILTER (flagged) AS k, count(*) AS n FROM verdicts v JOIN episodes e USING (episode_id) WHERE view = 'all' AND v.status = 'ok'
- AND flagged IS NOT NULL AND task IS NOT NULL AND ({{speak}}) AND {NATURAL} GROUP BY ALL"""
+ AND flagged IS NOT NULL AND task IS NOT NULL AND {NATURAL} GROUP BY ALL"""
 _GROUP = "model, checkpoint, rubric, tier, detector"
 
 
 def spreads(con: duckdb.DuckDBPyConnection, rates: Sequence[Prevalence]) -> list[Spread]:
     """One for each headline rate (by model and checkpoint) of natural episodes with two named tasks or more."""
     ranked = f"dense_rank() OVER (ORDER BY {_GROUP}) AS number"
-    speak = sorted({(r.rubric, r.detector) for r in rates if r.elicited == "natural"})
-    if not speak:
-        return []
-    # As conditions, not as a table to join: so DuckDB reads no other verdicts, and holds the episodes in memory, not these.
-    tasks = _TASKS.format(speak=" OR ".join(["rubric = ? AND detector = ?"] * len(speak)))
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE _tasks AS SELECT *, {ranked}, dense_rank() OVER (ORDER BY environment) AS place FROM ({tasks})",
-        [name for pair in speak for name in pair],
+        f"CREATE OR REPLACE TEMP TABLE _tasks AS SELECT *, {ranked}, dense_rank() OVER (ORDER BY environment) AS place FROM ({_TASKS})"
     )
     numbers = {tuple(key): number for *key, number in con.execute(f"SELECT DISTINCT {_GROUP}, number FROM _tasks").fetchall()}
     found = []
