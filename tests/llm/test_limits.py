@@ -47,14 +47,14 @@ def test_cancelled_waiters_leave_the_room_to_others():
     async def run():
         gate = Gate(1)
         gate.learnt()
-        await gate.__aenter__()
-        waiting = [asyncio.create_task(gate.__aenter__()) for _ in range(5)]
+        await gate.enter()
+        waiting = [asyncio.create_task(gate.enter()) for _ in range(5)]
         await asyncio.sleep(0)
         for task in waiting[:4]:
             task.cancel()
-        await gate.__aexit__(None, None, None)
+        gate.leave()
         await asyncio.gather(*waiting, return_exceptions=True)
-        await gate.__aexit__(None, None, None)
+        gate.leave()
         return gate.inside
 
     assert asyncio.run(run()) == 0

@@ -143,7 +143,7 @@ def test_concurrency_is_kept_and_halves_on_429(tmp_path):
             to = endpoint("m-1", base_url=url, concurrency=16)
             await asyncio.gather(*(llm.ask(to, [{"role": "user", "content": str(i)}]) for i in range(40)))
             replies.close()
-            return llm._servers["m-1", to.base_url].gate
+            return llm.limits.gates[f"m-1 {to.base_url}"]
 
     with running(faults=0.15, fault_kinds="429", latency=0.02) as server:
         gate = asyncio.run(run(server.url))
@@ -174,7 +174,7 @@ def test_a_server_that_cannot_be_used_stops_the_run(tmp_path, settings, words):
 def test_a_few_failures_are_told_at_the_end_too(tmp_path):
     with running(key="another") as server:
         _, llm, _ = ask(tmp_path, server.url, 3)
-        assert not any(s.stopped for s in llm._servers.values())
+        assert not any(s.known.stopped for s in llm._servers.values())
         assert "401" in (llm.verdict_on_run() or "")
 
 

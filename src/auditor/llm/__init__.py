@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -21,60 +21,62 @@ import orjson
 from auditor.errors import ServerError
 from auditor.llm.endpoints import Endpoint, endpoint
 from auditor.llm.failures import Failure, advice, of_error
-from auditor.llm.limits import Gate
+from auditor.llm.limits import Known, Limits, News, Shared
 from auditor.llm.prices import cost_of, estimate, known_price
+from auditor.llm.stats import Stats
 from auditor.llm.wire import client, reply_of, request_body
 from auditor.replies import Replies, Reply, key_of
 
-__all__ = ["LLM", "Endpoint", "client", "endpoint", "estimate", "reply_of", "request_body"]
+__all__ = ["LLM", "Endpoint", "Limits", "Stats", "client", "endpoint", "estimate", "reply_of", "request_body"]
 
 ATTEMPTS = 8
 IN_A_ROW = 20
 _NEVER_REACHED = 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+PATIENCE = 180.0
+"""Seconds for which a server that has answered before is asked again while nothing listens there: it is being started anew."""
+_GONE = frozenset(("unreachable", "502", "503", "504"))
 _FORMS = ("schema", "json", "text")
 _COMPLETION = 1_500
 """Tokens of an answer, for what a call may cost before it is sent."""
 
 
 @dataclass
-class Stats:
-    """What a run sent, and what came of it. `cost` is in USD; `unpriced` calls had no known price."""
+class _Server:
+    """One endpoint in this run: its connections, its name among the `Limits`, what is known, and how calls failed of late."""
 
-    sent: int = 0
-    cached: int = 0
-    shared: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-    unpriced: int = 0
+    client: openai.AsyncOpenAI
+    name: str
+    known: Known = field(default_factory=Known)
+    row: tuple[str, int] = ("", 0)
+    worst: str | None = None
 
 
 @dataclass
-class _Server:
-    """What was learnt of one endpoint in this run."""
+class _Call:
+    """A call that has room: what it taught."""
 
-    client: openai.AsyncOpenAI
-    gate: Gate
-    form: int = 0
-    dropped: set[str] = field(default_factory=set)
-    renamed: dict[str, str] = field(default_factory=dict)
-    succeeded: bool = False
-    row: tuple[str, int] = ("", 0)
-    worst: str | None = None
-    stopped: str | None = None
+    news: News = "none"
 
 
 class LLM:
     """A door for all endpoints of a run. Use it as an async context manager, in one event loop."""
 
-    def __init__(self, replies: Replies, *, max_cost: float | None = None, say: Callable[[str], None] = lambda _: None) -> None:
-        self.replies, self.max_cost, self.say = replies, max_cost, say
+    def __init__(
+        self,
+        replies: Replies,
+        *,
+        max_cost: float | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        limits: Limits | None = None,
+        holder: str = "",
+    ) -> None:
+        """`limits` (default: this door's own) are asked as `holder`."""
+        self.replies, self.max_cost, self.say, self.holder = replies, max_cost, say, holder
+        self.limits: Limits = limits or Shared(max_cost)
         self.stats = Stats()
         self._servers: dict[tuple[str, str | None], _Server] = {}
         self._flying: dict[str, asyncio.Future[Reply]] = {}
-        self._reserved = 0.0
         self._told: set[str] = set()
 
     async def __aenter__(self) -> Self:
@@ -114,66 +116,59 @@ class LLM:
 
     def verdict_on_run(self) -> str | None:
         """Why a server could not be used, None where all could: stopped, or not one success and nothing but refusals."""
-        stopped = [s.stopped for s in self._servers.values() if s.stopped]
-        useless = [s.worst for s in self._servers.values() if not s.succeeded and s.worst]
+        stopped = [s.known.stopped for s in self._servers.values() if s.known.stopped]
+        useless = [s.worst for s in self._servers.values() if not s.known.succeeded and s.worst]
         return next(iter([*stopped, *useless]), None)
 
     async def _paid(self, to: Endpoint, key: str, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Reply:
         """A call within the budget."""
-        if stopped := self._server(to).stopped:
+        if stopped := self._server(to).known.stopped:
             return Reply(status="error", error=stopped)
-        guess = 0.0
-        if self.max_cost is not None:
+        if self.max_cost is None:
             if not known_price(to):
-                raise ServerError(
-                    f"{to.model}: no price is known, so --max-cost cannot hold; give --price IN,OUT (USD per million tokens)"
+                self._say_once(
+                    f"{to.model}: its price is not known, so no cost is told; `price: [IN, OUT]` in a file of endpoints or models gives one, or --price (USD per million tokens)"
                 )
-            prompt, price = estimate(to, messages, schema)
-            guess = price if price is not None else cost_of(to, prompt, _COMPLETION) or 0.0
-            if self.stats.cost + self._reserved + guess > self.max_cost:
-                return Reply(status="skipped", error=f"budget of ${self.max_cost:g} is used up (--max-cost)")
-        elif not known_price(to):
-            self._say_once(
-                f"{to.model}: its price is not known, so no cost is told; `price: [IN, OUT]` in a file of endpoints or models gives one, or --price (USD per million tokens)"
-            )
-        self._reserved += guess
-        try:
             return await self._retried(to, key, messages, schema)
+        if not known_price(to):
+            raise ServerError(
+                f"{to.model}: no price is known, so --max-cost cannot hold; give --price IN,OUT (USD per million tokens)"
+            )
+        prompt, price = estimate(to, messages, schema)
+        guess = price if price is not None else cost_of(to, prompt, _COMPLETION) or 0.0
+        if not await self.limits.reserve(self.holder, guess):
+            return Reply(status="skipped", error=f"budget of ${self.max_cost:g} is used up (--max-cost)")
+        cost = 0.0
+        try:
+            reply = await self._retried(to, key, messages, schema)
+            cost = reply.cost or 0.0
+            return reply
         finally:
-            self._reserved -= guess
+            await self.limits.settle(self.holder, guess, cost)
 
     async def _retried(self, to: Endpoint, key: str, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Reply:
         server = self._server(to)
         last = Failure("again", "none", "")
-        attempt = 0
-        while attempt < ATTEMPTS:
-            async with server.gate:
-                if server.stopped:
-                    return Reply(status="error", error=server.stopped)
+        attempt, begun = 0, time.monotonic()
+        while not attempt or self._patient(server, last, attempt, begun):
+            async with self._room(server, to) as call:
+                if server.known.stopped:
+                    return Reply(status="error", error=server.known.stopped)
                 body = self._body(server, to, messages, schema)
-                started = time.monotonic()
                 outcome = await self._once(server, to, body)
                 if isinstance(outcome, Reply):
-                    outcome = outcome.model_copy(update={"left_out": tuple(sorted(server.dropped))})
+                    outcome = outcome.model_copy(update={"left_out": tuple(sorted(server.known.dropped))})
                     self.replies.put(key, outcome)
                     self._count(server, outcome)
+                    call.news = "faster"
                     return outcome
-                last = outcome
-                self.stats.outcomes[last.kind] += 1
-                if last.act == "slower":
-                    server.gate.slower(started)
-                elif last.act not in ("form", "parameter", "messages"):
-                    server.gate.learnt()
-            if last.act in ("form", "parameter"):
-                if self._learn(server, to, last, body):
-                    continue
-                last = last._replace(act="permanent")
+                last, again = self._failed(server, to, outcome, body, call)
+            if again:
+                continue
             if last.act in ("too_long", "refused"):
                 return Reply(
                     status="too_long" if last.act == "too_long" else "refused", error=last.words, endpoint=to.name, model=to.model
                 )
-            if last.act != "messages":
-                self._row(server, to, last)
             if last.act in ("permanent", "messages"):
                 return Reply(
                     status="error",
@@ -183,13 +178,43 @@ class LLM:
                     model=to.model,
                 )
             attempt += 1
-            if attempt < ATTEMPTS and not server.stopped:
+            if self._patient(server, last, attempt, begun):
                 wait = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT) * (0.5 + random.random() / 2)  # noqa: S311  # jitter
                 await asyncio.sleep(max(wait, last.after or 0.0))
         return Reply(
-            status="error", error=server.stopped or f"{last.kind}: {last.words} ({attempt} times)", kind=last.kind,
+            status="error", error=server.known.stopped or f"{last.kind}: {last.words} ({attempt} times)", kind=last.kind,
             endpoint=to.name, model=to.model,
         )  # fmt: skip
+
+    def _patient(self, server: _Server, last: Failure, attempt: int, begun: float) -> bool:
+        """Whether a call that failed `attempt` times is tried again."""
+        if server.known.stopped:
+            return False
+        gone = last.kind in _GONE and server.known.succeeded
+        return attempt < ATTEMPTS or (gone and time.monotonic() - begun < PATIENCE)
+
+    @asynccontextmanager
+    async def _room(self, server: _Server, to: Endpoint) -> AsyncIterator[_Call]:
+        """Room for one call at a server; behind it, what was learnt is everyone's."""
+        server.known.join(await self.limits.enter(self.holder, server.name, to.concurrency))
+        call, sent = _Call(), time.monotonic()
+        try:
+            yield call
+        finally:
+            await self.limits.leave(self.holder, server.name, call.news, time.monotonic() - sent, server.known)
+
+    def _failed(self, server: _Server, to: Endpoint, failure: Failure, body: dict[str, Any], call: _Call) -> tuple[Failure, bool]:
+        """Count a failed call. What it means now, and whether there is another way to ask."""
+        self.stats.outcomes[failure.kind] += 1
+        if failure.act in ("form", "parameter"):
+            if self._learn(server, to, failure, body):
+                return failure, True
+            failure = failure._replace(act="permanent")
+        elif failure.act != "messages":
+            call.news = "slower" if failure.act == "slower" else "learnt"
+        if failure.act not in ("too_long", "refused", "messages"):
+            self._row(server, to, failure)
+        return failure, False
 
     async def _once(self, server: _Server, to: Endpoint, body: dict[str, Any]) -> Reply | Failure:
         """One request. A body that is no JSON was cut off on the way, or comes from something that is no such server."""
@@ -217,16 +242,16 @@ class LLM:
     def _body(
         self, server: _Server, to: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None
     ) -> dict[str, Any]:
-        body = request_body(to, messages, schema if server.form == 0 else None)
-        for name in server.dropped:
+        body = request_body(to, messages, schema if server.known.form == 0 else None)
+        for name in server.known.dropped:
             body.pop(name, None)
-        for old, new in server.renamed.items():
+        for old, new in server.known.renamed.items():
             if old in body:
                 body[new] = body.pop(old)
-        if schema is not None and server.form:
+        if schema is not None and server.known.form:
             told = f"\n\nAnswer with one JSON object of this JSON schema, and nothing else.\nJSON Schema:\n{orjson.dumps(schema).decode()}"
             body["messages"] = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + told}]
-            if _FORMS[server.form] == "json":
+            if _FORMS[server.known.form] == "json":
                 body["response_format"] = {"type": "json_object"}
         return body
 
@@ -235,25 +260,24 @@ class LLM:
         if failure.act == "form":
             kind = body.get("response_format", {}).get("type")
             tried = {"json_schema": 0, "json_object": 1}.get(str(kind), 2)
-            if tried >= server.form and server.form < 2:
-                server.form = tried + 1
-                way = "JSON mode" if server.form == 1 else "plain text"
+            if tried >= server.known.form and server.known.form < 2:
+                server.known.form = tried + 1
+                way = "JSON mode" if server.known.form == 1 else "plain text"
                 self._say_once(
                     f"{to.name}: takes no {'JSON schema' if tried == 0 else 'JSON mode'}, so {way} is used ({failure.words[:120]})"
                 )
-            return tried < server.form
+            return tried < server.known.form
         name = failure.parameter or ""
         if name == "max_tokens" and "max_completion_tokens" in failure.words:
-            server.renamed[name] = "max_completion_tokens"
+            server.known.renamed[name] = "max_completion_tokens"
             self._say_once(f"{to.name}: takes max_completion_tokens in place of max_tokens")
         else:
-            server.dropped.add(name)
+            server.known.dropped.add(name)
             self._say_once(f"{to.name}: takes no {name}, so it is left out ({failure.words[:120]})")
         return True
 
     def _count(self, server: _Server, reply: Reply) -> None:
-        server.succeeded, server.row = True, ("", 0)
-        server.gate.faster()
+        server.known.succeeded, server.row = True, ("", 0)
         self.stats.outcomes[reply.status] += 1
         self.stats.prompt_tokens += reply.prompt_tokens
         self.stats.completion_tokens += reply.completion_tokens
@@ -264,20 +288,20 @@ class LLM:
 
     def _row(self, server: _Server, to: Endpoint, failure: Failure) -> None:
         """Count failures that no retry will mend, in a row and of one kind; after 20 the run stops."""
-        lost = failure.kind == "unreachable" and not server.succeeded
+        lost = failure.kind == "unreachable" and not server.known.succeeded
         if failure.act != "permanent" and not lost:
             return
         kind, number = server.row
         server.row = (failure.kind, number + 1 if kind == failure.kind else 1)
         server.worst = advice(failure.kind, failure.words, to)
         if server.row[1] >= (_NEVER_REACHED if lost else IN_A_ROW):
-            server.stopped = server.worst
+            server.known.stopped = server.worst
 
     def _server(self, to: Endpoint) -> _Server:
         # A judge and an audited model may have one name and two addresses.
         key = (to.name, to.base_url)
         if key not in self._servers:
-            self._servers[key] = _Server(client(to), Gate(to.concurrency))
+            self._servers[key] = _Server(client(to), f"{to.name} {to.base_url or ''}".strip())
         return self._servers[key]
 
     def _say_once(self, text: str) -> None:

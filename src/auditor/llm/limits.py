@@ -1,18 +1,126 @@
-"""How many calls fly at once: halved when the server says 429, grown back by successes."""
+"""What all doors of a run have in common: room at each server, the budget, and what was learnt of a server.
+
+In one process it is an object; on a cluster the same class is an actor that every worker asks (`engines/ray.py`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Literal, Protocol
 
 _GROWTH = 4.0
 _ALONE = 5.0
 
+News = Literal["faster", "slower", "learnt", "none"]
+"""What a call taught of the server's room: a success, a 429, anything else that answers, nothing."""
+
+
+@dataclass
+class Known:
+    """What was learnt of one server in this run; `stopped` says why it is asked no more."""
+
+    form: int = 0
+    dropped: set[str] = field(default_factory=set)
+    renamed: dict[str, str] = field(default_factory=dict)
+    succeeded: bool = False
+    stopped: str | None = None
+
+    def join(self, other: Known) -> None:
+        """Add what another door has learnt."""
+        self.form = max(self.form, other.form)
+        self.dropped |= other.dropped
+        self.renamed |= other.renamed
+        self.succeeded = self.succeeded or other.succeeded
+        self.stopped = self.stopped or other.stopped
+
+
+class Limits(Protocol):
+    """As `Shared`, near or far. `holder` is whoever asks: one attempt at one shard, or "" for a run in one process."""
+
+    async def enter(self, holder: str, server: str, most: int) -> Known:
+        """Wait for room at a server that takes `most` calls at once."""
+
+    async def leave(self, holder: str, server: str, news: News, age: float, known: Known) -> None:
+        """Make room; the call was sent `age` seconds ago, and this is what is known now."""
+
+    async def reserve(self, holder: str, cost: float) -> bool:
+        """Set USD aside for a call; False where the budget does not hold it."""
+
+    async def settle(self, holder: str, reserved: float, cost: float) -> None:
+        """What was set aside has cost so much."""
+
+
+class Shared:
+    """Room, budget (`max_cost`: USD, None for no end) and knowledge of one run."""
+
+    def __init__(self, max_cost: float | None = None) -> None:
+        self.max_cost, self.spent = max_cost, 0.0
+        self.gates: dict[str, Gate] = {}
+        self._known: defaultdict[str, Known] = defaultdict(Known)
+        self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._reserved: defaultdict[str, float] = defaultdict(float)
+        self._current: dict[str, str] = {}
+
+    async def begin(self, shard: str, holder: str) -> None:
+        """A new attempt at a shard: one before it is dead. Its room is free again; what it had set aside may have been paid."""
+        before = self._current.get(shard)
+        self._current[shard] = holder
+        if before is not None:
+            for server, number in self._held.pop(before, Counter()).items():
+                for _ in range(number):
+                    self.gates[server].leave()
+            self.spent += self._reserved.pop(before, 0.0)
+
+    async def enter(self, holder: str, server: str, most: int) -> Known:
+        """See `Limits`. LookupError for an attempt that another one has taken the place of."""
+        gate = self.gates.setdefault(server, Gate(most))
+        await gate.enter()
+        if self._over(holder):
+            gate.leave()
+            raise LookupError(f"{holder}: another attempt has its place")
+        self._held[holder][server] += 1
+        return self._known[server]
+
+    async def leave(self, holder: str, server: str, news: News, age: float, known: Known) -> None:
+        """See `Limits`."""
+        gate = self.gates[server]
+        self._known[server].join(known)
+        if news == "slower":
+            gate.slower(time.monotonic() - age)
+        elif news == "faster":
+            gate.faster()
+        elif news == "learnt":
+            gate.learnt()
+        if self._held[holder][server] > 0:
+            self._held[holder][server] -= 1
+            gate.leave()
+
+    async def reserve(self, holder: str, cost: float) -> bool:
+        """See `Limits`."""
+        if self.max_cost is not None and self.spent + sum(self._reserved.values()) + cost > self.max_cost:
+            return False
+        self._reserved[holder] += cost
+        return True
+
+    async def settle(self, holder: str, reserved: float, cost: float) -> None:
+        """See `Limits`."""
+        if not self._over(holder):
+            self._reserved[holder] -= reserved
+            self.spent += cost
+
+    def _over(self, holder: str) -> bool:
+        return bool(holder) and self._current.get(holder.partition("/")[0], holder) != holder
+
 
 class Gate:
-    """At most `limit` holders at once. The first goes alone (for 5 s at most), so that refusals are learnt from one call."""
+    """At most `limit` holders at once. The first goes alone (for 5 s at most), so that refusals are learnt from one call.
+
+    Halved when the server says 429, grown back by successes.
+    """
 
     def __init__(self, limit: int) -> None:
         self.most, self.limit = limit, float(limit)
@@ -22,7 +130,7 @@ class Gate:
         self._first = True
         self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> None:
+    async def enter(self) -> None:
         """Wait for room."""
         if self._room() and not self._waiting:
             self._take()
@@ -33,14 +141,18 @@ class Gate:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self._leave()  # the room was given to us at the moment we were cancelled
+                self.leave()  # the room was given to us at the moment we were cancelled
             else:
                 self._waiting.remove(future)
             raise
 
+    async def __aenter__(self) -> None:
+        """Wait for room."""
+        await self.enter()
+
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Make room."""
-        self._leave()
+        self.leave()
 
     def slower(self, sent: float) -> None:
         """429: halve, once for all calls that were sent before the last halving (`sent`: time.monotonic)."""
@@ -63,6 +175,11 @@ class Gate:
                 self._timer.cancel()
             self._wake()
 
+    def leave(self) -> None:
+        """Make room."""
+        self.inside -= 1
+        self._wake()
+
     def _room(self) -> bool:
         return self.inside < (1 if self._first else int(self.limit))
 
@@ -70,10 +187,6 @@ class Gate:
         self.inside += 1
         if self._first and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_ALONE, self.learnt)
-
-    def _leave(self) -> None:
-        self.inside -= 1
-        self._wake()
 
     def _wake(self) -> None:
         while self._waiting and self._room():
