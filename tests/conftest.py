@@ -126,3 +126,14 @@ GREEN = [
     {"role": "tool", "tool_call_id": "a", "content": "42 passed in 0.12s"},
     {"role": "assistant", "content": "Done. All 42 tests pass now."},
 ]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A Ray cluster of one node, which may get more, for the tests of a file."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
+    from ray_cluster import Apart
+
+    made = Apart(tmp_path_factory.mktemp("cache"))
+    yield made
+    made.process.communicate(timeout=60)

@@ -64,6 +64,9 @@ class Disk(Protocol):
     def scratch(self) -> Path:
         """A local folder for what cannot lie on object storage: kept replies, spilled queries."""
 
+    def cache(self) -> Path:
+        """A folder of this machine's cache for this audit: what is lost with it is only made or asked again."""
+
 
 def disk(path: str | os.PathLike[str]) -> Disk:
     """The disk of a path or URL."""
@@ -163,6 +166,10 @@ class Folder:
         """The folder itself."""
         return self.path
 
+    def cache(self) -> Path:
+        """By the path: the folder may be shared by machines, and SQLite may not."""
+        return _cache(str(self.path.resolve()))
+
 
 class Remote:
     """A place on object storage. There is no lock: parts and commits are named by what is in them, so that two workers on one
@@ -252,11 +259,12 @@ class Remote:
         """Nothing to let go of."""
 
     def scratch(self) -> Path:
-        """A folder of this machine's cache, by the URL."""
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = home / "auditor" / hashlib.sha256(self.where.encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """The cache."""
+        return self.cache()
+
+    def cache(self) -> Path:
+        """By the URL."""
+        return _cache(self.where)
 
     def _ask(self, call: Callable[..., Any], *given: Any, **how: Any) -> Any:
         """One operation, tried again while the server refuses. FileNotFoundError passes; other errors of a backend are one line."""
@@ -276,3 +284,10 @@ class Remote:
             raise StoreError(f"{self.where}: {told}; see the backend's own settings (for s3: AWS_ENDPOINT_URL, keys)") from error
         self._reached = True
         return found
+
+
+def _cache(where: str) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "auditor" / hashlib.sha256(where.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -149,7 +149,7 @@ async def _run(
                         found[name, v.rubric].append(before != v.flagged if known_both else None)
 
             await asyncio.gather(*map(one, transcripts))
-            told: dict[str, object] = dict(usage(llm))
+            told: dict[str, object] = dict(usage(llm.stats))
             line = llm.verdict_on_run()
     finally:
         replies.close()

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -22,10 +23,12 @@ from auditor import asked as asking
 from auditor import plan, store
 from auditor.engines import Died, Engine
 from auditor.engines.local import Local, alone
-from auditor.errors import AuditorError, StoreError
+from auditor.errors import AuditorError, ServerError, StoreError
 from auditor.join import Join
-from auditor.judging import Judging, Stage
+from auditor.judging import Judging, Stage, afar, remember
+from auditor.judging.afar import Afar, Order, Shard
 from auditor.ledger import build as build_ledger
+from auditor.llm.limits import Shared
 from auditor.plan import Killer, Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
@@ -35,6 +38,9 @@ from auditor.signals import Scanner
 from auditor.store import Audit, Commit
 from auditor.transcript import content_hash, pieces
 
+Judge = Stage | Afar
+"""The judge at work: beside the scan, or on the workers of an engine."""
+
 
 @dataclass
 class Progress:
@@ -42,7 +48,7 @@ class Progress:
 
     total_bytes: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    stage: Stage | None = None
+    stage: Judge | None = None
 
 
 def scan(
@@ -67,40 +73,56 @@ def scan(
         Join.load(options.join)
     if judging is not None:
         judging.options.setup()  # so that a mistake is told before the scan
+    engine = engine or Local(options.jobs, _small)
     audit = Audit.create(options.output)
-    stage: Stage | None = None
+    stage: Judge | None = None
     try:
         audit.write_about(about_of(audit, options, rubrics))
         audit.sweep(audit.orphans())
         progress = Progress(sum(f.size for f in found))
-        stage = progress.stage = judging.start(audit, options, rubrics) if judging else None
+        stage = progress.stage = _judge(audit, options, judging, rubrics, engine) if judging else None
 
         def keep(commit: Commit) -> None:
             progress.counts.update({"episodes": commit.counts.get("episodes", 0), "bytes": commit.counts.get("bytes", 0)})
             if stage is not None:
-                stage.put(commit.shard)
+                stage.again(commit)
 
-        for shard, done in _run(plan.tasks(audit, options, rubrics, found, keep), options, engine or Local(options.jobs, _small)):
-            progress.counts.update(done)
-            if stage is not None:
-                stage.put(shard)
-            report(progress)
-        if stage is not None:
+        def run(tasks: Iterator[Task]) -> None:
+            for shard, done in _run(tasks, options, engine, stage):
+                progress.counts.update(done)
+                if stage is not None and shard:
+                    stage.put(shard, done["episodes"])
+                report(progress)
+
+        run(plan.tasks(audit, options, rubrics, found, keep))
+        if stage is not None and judging is not None:
             for commit in audit.commits():
-                stage.put(commit.shard)
-            stage.finish(lambda: report(progress))
+                stage.again(commit)
+            if isinstance(stage, Stage):
+                stage.finish(lambda: report(progress))
+            else:
+                run(iter(()))
+            if not judging.dry:
+                remember(audit, judging.options, stage.stats)
         finish(audit)
-        if stage is not None:
-            stage.last_word()
+        if stage is not None and stage.word:
+            raise ServerError(stage.word)
     except OSError as error:
         raise StoreError(
             f"{options.output}: {error.strerror or error}; what was done is kept, run the same command again"
         ) from error
     finally:
-        if stage is not None:
+        if isinstance(stage, Stage):
             stage.cancel()
+        engine.stop()
         audit.close()
     return audit
+
+
+def _judge(audit: Audit, options: Options, judging: Judging, rubrics: Sequence[Rubric], engine: Engine) -> Judge:
+    """Where verdicts are made with a real server, and the engine has workers elsewhere, these judge."""
+    limits = None if judging.open_door else engine.share(Shared, judging.options.max_cost)
+    return judging.start(audit, options, rubrics) if limits is None else Afar(audit, options, judging, rubrics, limits)
 
 
 def about_of(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store.About:
@@ -248,10 +270,30 @@ def _small(task: Task) -> bool:
     return sum(f.size for f in task.files) <= _SMALL
 
 
-def _run(tasks: Iterator[Task], options: Options, engine: Engine) -> Iterator[tuple[str, Counter[str]]]:
-    """Scan tasks by an engine. A shard whose worker dies is done again record by record, to find what kills it."""
-    for task, made in engine.run(partial(scan_shard, options=options), tasks):
-        yield task.shard, _carefully(task, options) if isinstance(made, Died) else made
+def _run(tasks: Iterator[Task], options: Options, engine: Engine, stage: Judge | None) -> Iterator[tuple[str, Counter[str]]]:
+    """Scan tasks by an engine, and judge by it where the judge is afar. A shard whose worker dies is done again record by record,
+    to find what kills it.
+    """
+    far = stage if isinstance(stage, Afar) else None
+    jobs: Iterator[Task | Shard] = far.turns(tasks) if far else tasks
+    for job, made in engine.run(partial(_work, options=options, order=far.order if far else None), jobs):
+        if isinstance(job, Task):
+            yield job.shard, _carefully(job, options) if isinstance(made, Died) else made
+        elif isinstance(made, Died):
+            raise AuditorError(
+                f"a worker dies again and again while it judges shard {job} ({made.why}); give workers more memory"
+            )
+        elif far is not None:
+            far.take(made)
+            yield "", Counter()
+
+
+def _work(job: Task | Shard, options: Options, order: Order | None) -> Any:
+    """What a worker does: scan a shard (its counts), or judge one (`afar.Done`)."""
+    if isinstance(job, Task):
+        return scan_shard(job, options)
+    assert order is not None
+    return afar.judge(job, order)
 
 
 def _carefully(task: Task, options: Options) -> Counter[str]:

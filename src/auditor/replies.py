@@ -10,7 +10,8 @@ import hashlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import orjson
@@ -25,6 +26,12 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
 CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, endpoint TEXT, model TEXT, open INT DEFAULT 1);
 CREATE TABLE IF NOT EXISTS batch_keys (key TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID;
 """
+COLUMNS = (
+    "key", "created", "endpoint", "model", "status", "text", "error", "prompt_tokens", "completion_tokens", "cost", "reasoning",
+    "left_out",
+)  # fmt: skip
+USED: ContextVar[set[str] | None] = ContextVar("used", default=None)
+"""Where it is set, the keys of all replies that are asked for in this context."""
 KEPT = frozenset(("ok", "refused", "truncated"))
 """Outcomes that were paid for. Failures are not kept: the next run asks again."""
 
@@ -94,6 +101,8 @@ class Replies:
 
     def get(self, key: str) -> Reply | None:
         """A kept reply: it costs nothing now."""
+        if (used := USED.get()) is not None:
+            used.add(key)
         row = self._db.execute(
             "SELECT status, text, error, prompt_tokens, completion_tokens, endpoint, model, reasoning, left_out FROM replies WHERE key = ?",
             (key,),
@@ -125,7 +134,7 @@ class Replies:
 
     def take(self, path: str | os.PathLike[str]) -> None:
         """Take in the replies of another file; what is kept already stands. StoreError where it is none of ours."""
-        names = "key, created, endpoint, model, status, text, error, prompt_tokens, completion_tokens, cost, reasoning, left_out"
+        names = ", ".join(COLUMNS)
         Replies.open(path).close()  # adds what an old file lacks
         try:
             self._db.execute("ATTACH ? AS other", (os.fspath(path),))
@@ -139,6 +148,23 @@ class Replies:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
         value: bytes = self._db.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0]
         return value
+
+    def use_secret(self, secret: bytes) -> None:
+        """Take another's secret: with it equal prompts have equal keys."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (secret,))
+
+    def rows(self, keys: Iterable[str]) -> list[tuple[Any, ...]]:
+        """The kept replies of these keys, as `COLUMNS`."""
+        sql = f"SELECT {', '.join(COLUMNS)} FROM replies WHERE key = ?"
+        found = (self._db.execute(sql, (key,)).fetchone() for key in sorted(keys))
+        return [row for row in found if row is not None]
+
+    def add(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take in rows of `COLUMNS`; what is kept already stands."""
+        marks = ", ".join("?" * len(COLUMNS))
+        self._db.execute("BEGIN")
+        self._db.executemany(f"INSERT OR IGNORE INTO replies ({', '.join(COLUMNS)}) VALUES ({marks})", rows)
+        self._db.execute("COMMIT")
 
     # ---- batches that were sent and are not collected ----
 

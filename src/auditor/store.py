@@ -4,6 +4,7 @@
     commits/<shard>.json       the shard's files, parts, rejects and counts: it exists, or the shard was not done
     episodes/<shard>.parquet   verdicts/<shard>-<pass>.parquet   answers/<shard>-<pass>.parquet
     flagged/<shard>-<pass>.jsonl.zst   flagged episodes whole, so that an audit can be read without its sources
+    replies/<shard>.parquet    where several machines judge: what the judge said of the shard, paid for
     facts/<shard>-<hash>.parquet       what the episodes that are asked are held against, frozen before the first question
     answers/<shard>-a<hash>.parquet    what they answered
     rejects.jsonl              records that could not be read: file, line or offset, reason, hint
@@ -94,6 +95,9 @@ ASKED = pa.schema(
         " reasoning_in_context:b tier detector rubric rubric_hash level:i flagged:b quote stances attributes error pair match"
         " clean_by founded weight:f fact kind knew deliberate:b material:b ledger_hash endpoint questions"
     )
+)
+REPLIES = pa.schema(
+    _fields("key created endpoint model status text error prompt_tokens:i completion_tokens:i cost:f reasoning left_out")
 )
 
 
@@ -253,7 +257,7 @@ class Audit:
     def drop(self, commit: Commit) -> None:
         """Forget a shard whose sources changed. Its commit goes first, so that no half of it is ever read."""
         self.disk.remove(f"commits/{commit.shard}.json")
-        self.sweep(parts_of(commit))
+        self.sweep([*parts_of(commit), f"replies/{commit.shard}.parquet"])
 
     def sweep(self, names: Iterable[str]) -> None:
         """Delete parts that no commit names."""

@@ -14,26 +14,24 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from auditor import asking
-from auditor.judging import Stage
-from auditor.llm import LLM
-from auditor.pipeline import Progress
+from auditor.llm import LLM, Stats
+from auditor.pipeline import Judge, Progress
 
 _EVERY = 10.0
 _GOOD = frozenset(("ok",))
 
 
-def judging_line(stage: Stage, seconds: float) -> str:
+def judging_line(stage: Judge, seconds: float) -> str:
     """How far the judge is: episodes, calls, errors by kind, rate, tokens, cost, and what is left, in one line.
 
     `seconds` is how long it has been at work. What is left is estimated from the episodes that the scan has handed on.
     """
-    return _line("judged", stage.counts["judged"], stage.counts["episodes"], stage.door, seconds)
+    return _line("judged", stage.counts["judged"], stage.counts["episodes"], stage.stats, seconds)
 
 
-def _line(verb: str, done: int, known: int, door: object, seconds: float) -> str:
+def _line(verb: str, done: int, known: int, s: Stats | None, seconds: float) -> str:
     told = [f"{verb} {done:,} of {known:,} episodes"]
-    if isinstance(door, LLM):
-        s = door.stats
+    if s is not None:
         bad = ", ".join(f"{n:,} {kind}" for kind, n in s.outcomes.most_common() if kind not in _GOOD)
         told.append(f"{s.sent:,} calls{f' ({bad})' if bad else ''}")
         if seconds > 0:
@@ -87,7 +85,8 @@ def watch_asking(stream: TextIO) -> Iterator[Callable[[asking.Progress], None]]:
     def line(progress: asking.Progress) -> str:
         if not progress.counts["jobs"]:
             return "reading the episodes, freezing their facts"
-        return _line("asked", progress.counts["asked"], progress.counts["jobs"], progress.door, time.monotonic() - start)
+        stats = progress.door.stats if isinstance(progress.door, LLM) else None
+        return _line("asked", progress.counts["asked"], progress.counts["jobs"], stats, time.monotonic() - start)
 
     if not stream.isatty():
 

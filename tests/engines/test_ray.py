@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import zstandard
 from conftest import GREEN, RED, episode, write
+from ray_cluster import commits, kill_workers, rows, until
 from s3_door import served
 
 from auditor.query import connect, run
@@ -20,29 +19,6 @@ from auditor.store import Audit
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 pytestmark = pytest.mark.ray
 AUDITOR = str(Path(sys.executable).with_name("auditor"))
-
-
-class Cluster:
-    """A cluster in a process of its own."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__).parents[1] / "ray_cluster.py")]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.address = self.process.stdout.readline().strip()
-        assert self.address, "no cluster"
-
-    def tell(self, word: str) -> None:
-        print(word, file=self.process.stdin, flush=True)
-        assert self.process.stdout.readline().strip().isdecimal()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    made = Cluster()
-    yield made
-    made.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +30,6 @@ def logs(tmp_path_factory):
         write(folder / f"{f:02}.jsonl", made)
     subprocess.run([AUDITOR, "scan", str(folder), "-o", str(folder / "one"), "--jobs", "1"], check=True, capture_output=True)
     return folder, rows(folder / "one")
-
-
-def rows(path):
-    """Everything that an audit holds, in order."""
-    con = connect(Audit.open(path))
-    return [
-        run(con, f"SELECT * FROM {view} ORDER BY ALL")[1]
-        for view in ("(SELECT * EXCLUDE (source) FROM episodes)", "verdicts", "evidence", "answers")
-    ]
 
 
 def scan(cluster, folder, output, **how):
@@ -85,17 +52,6 @@ def finished(process):
     assert process.returncode == 0, err
     assert "Traceback" not in err
     return out, err
-
-
-def commits(output):
-    return len(list((output / "commits").glob("*.json"))) if (output / "commits").is_dir() else 0
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -129,19 +85,9 @@ def test_a_worker_that_is_killed_costs_nothing(cluster, logs, tmp_path):
     folder, expected = logs
     process = scan(cluster, folder, tmp_path / "audit")
     until(lambda: commits(tmp_path / "audit") >= 1)
-    workers = [p for p in Path("/proc").iterdir() if p.name.isdecimal() and b"ray::on_a_worker" in _command(p)]
-    assert workers, "no worker to kill"
-    for worker in workers:
-        os.kill(int(worker.name), signal.SIGKILL)
+    kill_workers()
     finished(process)
     assert rows(tmp_path / "audit") == expected
-
-
-def _command(process):
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 @pytest.mark.slow

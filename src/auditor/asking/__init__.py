@@ -304,7 +304,7 @@ class _Run:
             "coder": self.judge.name if self.judge else "signals", "counts": {k: n for k, n in counts.items() if n and k != "over"},
         }  # fmt: skip
         door = self.progress.door
-        return told | ({"usage": usage(door)} if isinstance(door, LLM) else {"dry_run": door.told()})
+        return told | ({"usage": usage(door.stats)} if isinstance(door, LLM) else {"dry_run": door.told()})
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ The worker is the same in every engine (`pipeline.scan_shard`). A new engine is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Job = TypeVar("Job")
 Made = TypeVar("Made")
@@ -24,5 +24,15 @@ class Engine(Protocol):
     def run(self, work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made | Died]]:
         """Each job with its result; jobs are taken as there is room for them. What `work` raises ends the run.
 
-        Closing the iterator (an interrupt) stops what is running.
+        `jobs` is asked again after each result, so a result may lead to more jobs. Closing the iterator (an interrupt) stops
+        what is running.
         """
+
+    def share(self, kind: Callable[..., Any], *given: Any) -> Any:
+        """One object `kind(*given)` for all workers of this run, whose async methods each of them can await.
+
+        None where the run is on one machine: its workers need no such thing.
+        """
+
+    def stop(self) -> None:
+        """Let go of what the engine holds."""

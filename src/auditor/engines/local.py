@@ -45,6 +45,13 @@ class Local:
             if over:
                 return
 
+    def share(self, _: Callable[..., Any], *__: Any) -> None:
+        """See `Engine`."""
+        return
+
+    def stop(self) -> None:
+        """See `Engine`."""
+
     def _pool(
         self, work: Callable[[Job], Made], jobs: Iterator[Job], suspects: list[Job]
     ) -> Generator[tuple[Job, Made | Died], None, bool]:

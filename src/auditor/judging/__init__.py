@@ -12,39 +12,44 @@ import hashlib
 import queue
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import orjson
-
 from auditor import plan, store
-from auditor.errors import ServerError
 from auditor.join import Join
 from auditor.judge import Door, Judge, Setup, read
+from auditor.judging import carried
+from auditor.judging.carried import Carrier
 from auditor.judging.options import JudgeOptions
-from auditor.judging.shards import Cell, candidates, episodes, gone, is_open, stale
-from auditor.llm import LLM
+from auditor.judging.shards import Cell, candidates, cells, episodes, gone, is_open, stale
+from auditor.llm import LLM, Stats
 from auditor.plan import Options
 from auditor.readers import mapping as mappings
 from auditor.replies import Replies
 from auditor.rubric import JUDGE_VERSION, Rubric
 from auditor.sample import Draw, draw
 from auditor.signals import Scanner
-from auditor.store import Audit, Judged
+from auditor.store import Audit, Commit, Judged
 from auditor.transcript import Transcript
 from auditor.verdict import Status, Verdict
 
-__all__ = ["JudgeOptions", "Judging", "Stage", "usage"]
+__all__ = ["JudgeOptions", "Judging", "Stage", "remember", "usage"]
 
 _WAITING_EPISODES = 16
 """Episodes read ahead of the calls in flight."""
 
 
-def usage(llm: LLM) -> dict[str, Any]:
+def remember(audit: Audit, judging: JudgeOptions, stats: Stats | None) -> None:
+    """Write into `audit.json` how the judge was set up, and what its run sent and cost."""
+    told = judging.remembered() | ({"usage": usage(stats)} if stats is not None else {})
+    audit.write_about(audit.about().model_copy(update={"judge": told}))
+
+
+def usage(s: Stats) -> dict[str, Any]:
     """What a run sent, what came back by kind, tokens, and cost in USD."""
-    s = llm.stats
     return {
         "sent": s.sent, "kept": s.cached, "outcomes": dict(s.outcomes), "prompt_tokens": s.prompt_tokens,
         "completion_tokens": s.completion_tokens, "cost": s.cost, "unpriced": s.unpriced,
@@ -74,16 +79,23 @@ class Judging:
 class Stage:
     """The judge at work behind a scan. `put` names a shard that is committed; `finish` waits for all of them."""
 
-    def __init__(self, audit: Audit, options: Options, judging: Judging, rubrics: Sequence[Rubric]) -> None:
-        self.audit, self.options, self.judging, self.rubrics, self.dry = (
-            audit,
-            options,
-            judging.options,
-            tuple(rubrics),
-            judging.dry,
-        )
-        self.setup: Setup = self.judging.setup()
+    def __init__(
+        self,
+        audit: Audit,
+        options: Options,
+        judging: Judging,
+        rubrics: Sequence[Rubric],
+        *,
+        setup: Setup | None = None,
+        kept: Path | None = None,
+    ) -> None:
+        """`setup` is that of the options; `kept` is where a worker of many keeps replies, the audit's own file by default."""
+        self.audit, self.judging, self.rubrics, self.dry = audit, judging.options, tuple(rubrics), judging.dry
+        self.setup = setup or self.judging.setup()
         self.counts: Counter[str] = Counter()
+        self._cells = list(cells(self.setup, self.judging, options, rubrics))
+        self._kept = kept or audit.disk.scratch() / "llm.sqlite"
+        self._carried = not judging.dry and (kept is not None or audit.disk.filesystem is not None)
         self.door: Any = None
         self._open_door = judging.door
         self._scanner = Scanner(rubrics)
@@ -99,11 +111,15 @@ class Stage:
 
     # ---- from the scan's thread ----
 
-    def put(self, shard: str) -> None:
+    def put(self, shard: str, _: int = 0) -> None:
         """Judge a shard, once."""
         if shard not in self._seen:
             self._seen.add(shard)
             self._shards.put(shard)
+
+    def again(self, commit: Commit) -> None:
+        """Judge a shard that was done before, where something of it is missing."""
+        self.put(commit.shard)
 
     def finish(self, watch: Callable[[], None] = lambda: None) -> None:
         """Wait until every shard is judged and committed; raises what went wrong."""
@@ -113,20 +129,16 @@ class Stage:
             watch()
         if self._error is not None:
             raise self._error
-        if not self.dry:
-            self._remember()
 
-    def _remember(self) -> None:
-        """How the judge was set up, and what its run sent and cost, into `audit.json`."""
-        told: dict[str, Any] = self.judging.remembered()
-        if isinstance(self.door, LLM):
-            told["usage"] = usage(self.door)
-        self.audit.write_about(self.audit.about().model_copy(update={"judge": told}))
+    @property
+    def stats(self) -> Stats | None:
+        """What was sent, None where nothing is."""
+        return self.door.stats if isinstance(self.door, LLM) else None
 
-    def last_word(self) -> None:
-        """ServerError when the server could not be used: its words, and what to set."""
-        if isinstance(self.door, LLM) and (line := self.door.verdict_on_run()):
-            raise ServerError(line)
+    @property
+    def word(self) -> str | None:
+        """Why the server could not be used, and what to set; None where it could."""
+        return self.door.verdict_on_run() if isinstance(self.door, LLM) else None
 
     def cancel(self) -> None:
         """Stop at once where it still works; replies that arrived are kept."""
@@ -147,22 +159,23 @@ class Stage:
 
     async def _serve(self) -> None:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
-        replies = Replies.open(self.audit.disk.scratch() / "llm.sqlite")
+        replies = Replies.open(self._kept)
         try:
+            secret = carried.secret(self.audit, replies) if self._carried else replies.secret()
             async with _entered(self._open_door(replies)) as door, asyncio.TaskGroup() as tasks:
                 self.door = door
-                judge = Judge(door, self.setup, replies.secret())
+                judge = Judge(door, self.setup, secret)
                 room = asyncio.Semaphore(sum(e.concurrency for e in self.setup.judges) + _WAITING_EPISODES)
                 while (shard := await asyncio.to_thread(self._shards.get)) is not None:
-                    await self._shard(shard, judge, room, tasks)
+                    await self._shard(shard, judge, room, tasks, replies)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
             replies.close()
 
-    async def _shard(self, shard: str, judge: Judge, room: asyncio.Semaphore, tasks: asyncio.TaskGroup) -> None:
+    async def _shard(self, shard: str, judge: Judge, room: asyncio.Semaphore, tasks: asyncio.TaskGroup, replies: Replies) -> None:
         commit = self.audit.load(shard)
-        cells = [cell for cell in self._cells() if stale(commit, cell)]
+        cells = [cell for cell in self._cells if stale(commit, cell)]
         if not cells:
             self.counts["episodes"] += commit.counts.get("episodes", 0)
             self.counts["judged"] += commit.counts.get("episodes", 0)
@@ -176,6 +189,9 @@ class Stage:
             await self._done(shard, cells, rows)
             return
         flagged = candidates(self.audit, commit)
+        carrier = Carrier(self.audit, shard, replies) if self._carried else None
+        if carrier is not None:
+            await carrier.begin(tasks)
         jobs: list[asyncio.Task[None]] = []
 
         async def one(row: int, transcript: Transcript) -> None:
@@ -195,6 +211,8 @@ class Stage:
 
         async def close() -> None:
             await asyncio.gather(*jobs)
+            if carrier is not None:
+                await carrier.end()
             await self._done(shard, cells, rows)
 
         tasks.create_task(close())
@@ -204,15 +222,6 @@ class Stage:
         return draw(
             transcript.id, candidate=(row, rubric.id) in flagged, judge_on=j.judge_on, sample_rest=j.sample_rest, seed=j.seed
         )
-
-    def _cells(self) -> Iterator[Cell]:
-        j = self.judging
-        for rubric in self.rubrics:
-            drawn = [j.judge_on, j.sample_rest, j.seed, rubric.signals_hash] if j.judge_on == "candidates" else [j.judge_on]
-            told = orjson.dumps([self.setup.fingerprint(rubric), drawn, self.options.fingerprint()])
-            for view in self.setup.views_of(rubric):
-                for detector in self.setup.detectors():
-                    yield Cell(rubric, view, detector, hashlib.sha256(told).hexdigest()[:16])
 
     def _lost(self, name: str, cells: Sequence[Cell], why: str) -> list[Verdict]:
         return [

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import orjson
+
+from auditor.judge import Setup
+from auditor.judging.options import JudgeOptions
+from auditor.plan import Options
 from auditor.rubric import Rubric, View
 from auditor.store import Audit, Commit
 from auditor.verdict import Status, Verdict
@@ -18,6 +24,17 @@ class Cell(NamedTuple):
     view: View
     detector: str
     hash: str
+
+
+def cells(setup: Setup, judging: JudgeOptions, options: Options, rubrics: Iterable[Rubric]) -> Iterator[Cell]:
+    """All cells of a run."""
+    j = judging
+    for rubric in rubrics:
+        drawn = [j.judge_on, j.sample_rest, j.seed, rubric.signals_hash] if j.judge_on == "candidates" else [j.judge_on]
+        told = orjson.dumps([setup.fingerprint(rubric), drawn, options.fingerprint()])
+        for view in setup.views_of(rubric):
+            for detector in setup.detectors():
+                yield Cell(rubric, view, detector, hashlib.sha256(told).hexdigest()[:16])
 
 
 def stale(commit: Commit, cell: Cell) -> bool:

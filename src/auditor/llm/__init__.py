@@ -35,7 +35,8 @@ _NEVER_REACHED = 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 PATIENCE = 180.0
 """Seconds for which a server that has answered before is asked again while nothing listens there: it is being started anew."""
-_GONE = frozenset(("unreachable", "502", "503", "504"))
+_HEARTBEAT = 2.0
+_GONE = frozenset(("unreachable", "disconnected", "502", "503", "504"))
 _FORMS = ("schema", "json", "text")
 _COMPLETION = 1_500
 """Tokens of an answer, for what a call may cost before it is sent."""
@@ -78,15 +79,26 @@ class LLM:
         self._servers: dict[tuple[str, str | None], _Server] = {}
         self._flying: dict[str, asyncio.Future[Reply]] = {}
         self._told: set[str] = set()
+        self._heart: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Nothing is sent yet."""
+        if self.holder:
+            await self.limits.beat(self.holder)
+            self._heart = asyncio.create_task(self._beat())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close all connections."""
+        if self._heart is not None:
+            self._heart.cancel()
         for server in self._servers.values():
             await server.client.close()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT)
+            await self.limits.beat(self.holder)
 
     async def ask(
         self, endpoint: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None = None, *, sample: int = 0
@@ -196,7 +208,9 @@ class LLM:
     @asynccontextmanager
     async def _room(self, server: _Server, to: Endpoint) -> AsyncIterator[_Call]:
         """Room for one call at a server; behind it, what was learnt is everyone's."""
-        server.known.join(await self.limits.enter(self.holder, server.name, to.concurrency))
+        while (known := await self.limits.enter(self.holder, server.name, to.concurrency)) is None:
+            await self.limits.beat(self.holder)
+        server.known.join(known)
         call, sent = _Call(), time.monotonic()
         try:
             yield call

@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 
 _GROWTH = 4.0
 _ALONE = 5.0
+_SILENT = 12.0
+"""Seconds without a beat after which a door is taken for dead (they beat every two)."""
 
 News = Literal["faster", "slower", "learnt", "none"]
 """What a call taught of the server's room: a success, a 429, anything else that answers, nothing."""
@@ -41,8 +43,14 @@ class Known:
 class Limits(Protocol):
     """As `Shared`, near or far. `holder` is whoever asks: one attempt at one shard, or "" for a run in one process."""
 
-    async def enter(self, holder: str, server: str, most: int) -> Known:
-        """Wait for room at a server that takes `most` calls at once."""
+    async def beat(self, holder: str) -> None:
+        """A door is open: `shard/attempt`. An attempt at its shard before it is dead, and so is one that was not heard of for long.
+
+        LookupError for one that another has taken the place of.
+        """
+
+    async def enter(self, holder: str, server: str, most: int) -> Known | None:
+        """Wait for room at a server that takes `most` calls at once; None where the door was taken for dead meanwhile."""
 
     async def leave(self, holder: str, server: str, news: News, age: float, known: Known) -> None:
         """Make room; the call was sent `age` seconds ago, and this is what is known now."""
@@ -64,24 +72,37 @@ class Shared:
         self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._reserved: defaultdict[str, float] = defaultdict(float)
         self._current: dict[str, str] = {}
+        self._beats: dict[str, float] = {}
+        self._replaced: set[str] = set()
 
-    async def begin(self, shard: str, holder: str) -> None:
-        """A new attempt at a shard: one before it is dead. Its room is free again; what it had set aside may have been paid."""
-        before = self._current.get(shard)
+    async def beat(self, holder: str) -> None:
+        """See `Limits`. The room of a dead attempt is free again; what it had set aside may have been paid."""
+        if holder in self._replaced:
+            raise LookupError(f"{holder}: another attempt has its place")
+        now, shard = time.monotonic(), holder.partition("/")[0]
+        before = self._current.get(shard, holder)
         self._current[shard] = holder
-        if before is not None:
-            for server, number in self._held.pop(before, Counter()).items():
-                for _ in range(number):
-                    self.gates[server].leave()
-            self.spent += self._reserved.pop(before, 0.0)
+        self._beats[holder] = now
+        if before != holder:
+            self._replaced.add(before)
+            self._free(before)
+        for other in [h for h, then in self._beats.items() if now - then > _SILENT]:
+            self._free(other)
 
-    async def enter(self, holder: str, server: str, most: int) -> Known:
-        """See `Limits`. LookupError for an attempt that another one has taken the place of."""
+    def _free(self, holder: str) -> None:
+        self._beats.pop(holder, None)
+        self.spent += self._reserved.pop(holder, 0.0)
+        for server, number in self._held.pop(holder, Counter()).items():
+            for _ in range(number):
+                self.gates[server].leave()
+
+    async def enter(self, holder: str, server: str, most: int) -> Known | None:
+        """See `Limits`."""
         gate = self.gates.setdefault(server, Gate(most))
         await gate.enter()
-        if self._over(holder):
+        if holder and holder not in self._beats:
             gate.leave()
-            raise LookupError(f"{holder}: another attempt has its place")
+            return None
         self._held[holder][server] += 1
         return self._known[server]
 
@@ -108,12 +129,8 @@ class Shared:
 
     async def settle(self, holder: str, reserved: float, cost: float) -> None:
         """See `Limits`."""
-        if not self._over(holder):
-            self._reserved[holder] -= reserved
-            self.spent += cost
-
-    def _over(self, holder: str) -> bool:
-        return bool(holder) and self._current.get(holder.partition("/")[0], holder) != holder
+        self._reserved[holder] = max(0.0, self._reserved[holder] - reserved)
+        self.spent += cost
 
 
 class Gate:
