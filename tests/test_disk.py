@@ -7,6 +7,7 @@ import time
 
 import pytest
 from conftest import GREEN, RED, episode, write
+from llm_server import running
 from s3_door import BIN, free_port, served
 
 from auditor.disk import Folder, Remote, disk
@@ -104,6 +105,25 @@ def test_a_writer_that_was_killed_is_taken_up(auditor, tmp_path, logs, s3):
     process.wait()
     auditor("scan", "logs", "-o", "s3://bucket/four")
     assert rows("s3://bucket/four") == rows(tmp_path / "local")
+
+
+def test_replies_travel_with_the_audit(auditor, tmp_path, s3, monkeypatch):
+    """Half of it is paid for on one machine; another, without its cache, pays for the other half."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    made = []
+    for i in range(40):
+        first, *rest = RED if i % 2 else GREEN
+        made.append(episode(f"e-{i}", {**first, "content": f"{first['content']} Ticket {i}."}, *rest))
+    write(tmp_path / "logs.jsonl", made)
+    with running() as server:
+        judge = ("--judge", "m", "--base-url", server.url, "--judge-on", "all", "--price", "1,1")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+        auditor("scan", "logs.jsonl", "-o", "s3://bucket/audit", *judge, "--max-cost", "0.2")
+        assert 0 < (half := server.counts()["requests"]) < 100
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+        done = auditor("scan", "logs.jsonl", "-o", "s3://bucket/audit", *judge)
+        assert f"{half} replies kept from before" in done.stderr
+        assert server.counts()["repeated"] == 0
 
 
 def test_what_is_wrong_is_one_line(auditor, tmp_path, s3, monkeypatch):

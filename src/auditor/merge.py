@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from auditor import labels
 from auditor.errors import StoreError
+from auditor.judging import carried
 from auditor.pipeline import finish
 from auditor.replies import Replies
 from auditor.store import About, Audit, Commit, parts_of
@@ -76,7 +77,8 @@ def _done(commit: Commit) -> tuple[int, int, int]:
 
 
 def _copy(source: Audit, target: Audit, commit: Commit) -> None:
-    for name in sorted(parts_of(commit)):
+    along = carried.names(source, commit.shard) if carried.is_so(source) else []
+    for name in (*sorted(parts_of(commit)), *along):
         if not target.disk.exists(name):
             with source.disk.open(name) as given, target.part(name) as path, path.open("wb") as file:
                 shutil.copyfileobj(given, file)

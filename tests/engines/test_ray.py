@@ -8,13 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import zstandard
 from conftest import GREEN, RED, episode, write
 from ray_cluster import commits, kill_workers, rows, until
-from s3_door import served
-
-from auditor.query import connect, run
-from auditor.store import Audit
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 pytestmark = pytest.mark.ray
@@ -88,44 +83,6 @@ def test_a_worker_that_is_killed_costs_nothing(cluster, logs, tmp_path):
     kill_workers()
     finished(process)
     assert rows(tmp_path / "audit") == expected
-
-
-@pytest.mark.slow
-def test_logs_and_audit_on_object_storage(auditor, cluster, logs, tmp_path):
-    """As the README has it: compressed logs in a bucket, two nodes, the audit in the bucket."""
-    pytest.importorskip("moto")
-    pytest.importorskip("s3fs")
-    folder, expected = logs
-    cluster.tell("add")
-    door = served()
-    next(door)
-    try:
-        import fsspec
-
-        fs = fsspec.filesystem("s3")
-        for path in sorted(folder.glob("*.jsonl")):
-            fs.pipe(f"bucket/rollouts/{path.name}.zst", zstandard.compress(path.read_bytes()))
-        command = (
-            "scan",
-            "s3://bucket/rollouts/**/*.jsonl.zst",
-            "-o",
-            "s3://bucket/audit/",
-            "--engine",
-            "ray",
-            "--address",
-            cluster.address,
-        )
-        assert "12,000 episodes, 0 rejects" in auditor(*command).stderr
-        con = connect(Audit.open("s3://bucket/audit/"))
-        for view, known in (("verdicts", expected[1]), ("evidence", expected[2])):
-            assert run(con, f"SELECT * FROM {view} ORDER BY ALL")[1] == known
-        auditor("report", "s3://bucket/audit/", "-o", "report.html")
-        assert "12,000 episodes" in (tmp_path / "report.html").read_text()
-        auditor("merge", "s3://bucket/audit/", "-o", "here")
-        assert rows(tmp_path / "here")[1] == expected[1]
-    finally:
-        door.close()
-        cluster.tell("remove")
 
 
 def test_no_cluster_is_one_line(auditor, tmp_path):

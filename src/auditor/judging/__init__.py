@@ -95,7 +95,7 @@ class Stage:
         self.counts: Counter[str] = Counter()
         self._cells = list(cells(self.setup, self.judging, options, rubrics))
         self._kept = kept or audit.disk.scratch() / "llm.sqlite"
-        self._carried = not judging.dry and (kept is not None or audit.disk.filesystem is not None)
+        self._carried = kept is not None or carried.is_so(audit)
         self.door: Any = None
         self._open_door = judging.door
         self._scanner = Scanner(rubrics)

@@ -21,6 +21,16 @@ _EVERY = 5.0
 _SECRET = "replies/secret"  # noqa: S105  # a name
 
 
+def is_so(audit: Audit) -> bool:
+    """Whether an audit is one that other machines may go on with: on object storage, or judged by several before."""
+    return audit.disk.filesystem is not None or audit.disk.exists(_SECRET)
+
+
+def names(audit: Audit, shard: str) -> list[str]:
+    """What another copy of the audit needs to go on with a shard, as far as it is there."""
+    return [name for name in (_SECRET, f"replies/{shard}.parquet") if audit.disk.exists(name)]
+
+
 def secret(audit: Audit, replies: Replies) -> bytes:
     """The secret of an audit, that of `replies` where it has none yet: equal prompts have equal keys on every machine."""
     if not audit.disk.exists(_SECRET):
