@@ -107,6 +107,18 @@ def test_a_writer_that_was_killed_is_taken_up(auditor, tmp_path, logs, s3):
     assert rows("s3://bucket/four") == rows(tmp_path / "local")
 
 
+def test_two_writers_at_once_leave_one_audit(auditor, tmp_path, logs, s3):
+    """There is no lock on a bucket: both do the work, and it counts once."""
+    auditor("scan", "logs", "-o", "one")
+    command = [BIN / "auditor", "scan", "logs", "-o", "s3://bucket/twice", "--jobs", "1"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert "1,800 episodes, 0 rejects" in err
+    assert rows("s3://bucket/twice")[1:] == rows(tmp_path / "one")[1:]
+
+
 def test_replies_travel_with_the_audit(auditor, tmp_path, s3, monkeypatch):
     """Half of it is paid for on one machine; another, without its cache, pays for the other half."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
