@@ -202,8 +202,7 @@ def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counte
             if part is not None:
                 part.close()
     counts["rejects"] = len(rejects)
-    ranges = sum(unit.end - unit.start for unit, _ in task.units if unit.end)
-    counts["bytes"] = ranges or sum(f.size for f in task.files)
+    counts["bytes"] = plan.weight(task)
     _commit(audit, task, options, scanner, names, counts, ignored, rejects)
     return counts
 
