@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import zstandard
+
 from auditor.errors import InputError, MissingExtra, ShapeError
 from auditor.readers._inspect_zip import cuts, is_zip, samples
 from auditor.readers.base import Context, Head, Reader, arguments_of, number, text_of
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from inspect_ai.model import ChatMessage
 
+# What a member whose bytes are damaged may raise; a disk or a network that fails is another matter, and ends the reading.
+_DAMAGE = (ValueError, KeyError, IndexError, EOFError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile)
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _BUDGETS = ("token", "time", "working", "message", "cost", "turn")
 # How Inspect's own tool servers are called: their exit code is not the command's.
@@ -69,7 +73,7 @@ def _samples(path: str, context: Context) -> Iterator[Transcript]:
     found = samples(path)
     try:
         log = read_eval_log(path, header_only=True, format="eval")
-    except (ValueError, KeyError, zipfile.BadZipFile):
+    except _DAMAGE:
         if context.start:
             return  # the first range says so, once for the log
         raise
@@ -82,7 +86,7 @@ def _samples(path: str, context: Context) -> Iterator[Transcript]:
             continue
         try:
             sample = read_eval_log_sample(path, ident, epoch, resolve_attachments="core", format="eval")
-        except (ValueError, KeyError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             context.reject(f"{name}: {' '.join(str(error).split())[:200]}", "the rest of the log was read", None)
             continue
         yield from _aside(sample, log, context)
