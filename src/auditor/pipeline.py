@@ -115,6 +115,7 @@ def about_of(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store
         judge=known.judge if known else {},
         scan={"rubrics": options.rubrics, "mapping": options.mapping, "join": options.join},
         ask=known.ask if known else {},
+        duplicates=known.duplicates if known else None,
         inputs=list(dict.fromkeys([*(known.inputs if known else []), *given])),
         rubrics=[
             {
@@ -286,13 +287,13 @@ def finish(audit: Audit) -> None:
         ignored.update(commit.ignored)
     summary["files"] = len({path for commit in commits for path, _, _ in commit.files})
     summary["ignored_records"] = sum(ignored.values())
-    dropped, renamed = find_duplicates(audit, commits)
-    summary["duplicates"], summary["renamed"] = dropped, renamed
-    summary["episodes"] -= dropped
+    found = find_duplicates(audit, commits)
+    summary["duplicates"], summary["renamed"] = found.dropped, found.renamed
+    summary["episodes"] -= found.dropped
     rejects = sorted(
         r for commit in commits for r in ((p, ln or 0, o or 0, reason, hint) for p, ln, o, reason, hint in commit.rejects)
     )
     audit.write(
         "rejects.jsonl", b"".join(store.reject_line((p, ln or None, o, reason, hint)) for p, ln, o, reason, hint in rejects)
     )
-    audit.write_about(audit.about().model_copy(update={"summary": dict(summary), "finished": _now()}))
+    audit.write_about(audit.about().model_copy(update={"summary": dict(summary), "duplicates": found, "finished": _now()}))
