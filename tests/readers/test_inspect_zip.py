@@ -12,11 +12,13 @@ import time
 import zipfile
 from pathlib import Path
 
+import fsspec
 import pytest
 from conftest import GREEN, RED
 from test_inspect import log, sample
 
 from auditor import plan, query
+from auditor.convert import read_all
 from auditor.readers import files
 from auditor.store import Audit
 
@@ -76,7 +78,7 @@ def rejects(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (path / "rejects.jsonl").read_bytes().splitlines()]
 
 
-def ranges(path: Path) -> list[plan.Range]:
+def ranges(path: Path | str) -> list[plan.Range]:
     (found,) = files.find([str(path)])
     return [(unit.start, unit.end, size) for _, unit, _, size in plan.units_of([found], None)]
 
@@ -116,7 +118,13 @@ def test_cut_and_by_two_processes_the_audit_is_the_same(auditor, tmp_path, large
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "audit").rglob("*.parquet")} == before
 
 
-@pytest.mark.slow
+def test_a_log_on_object_storage_is_cut_too(large):
+    storage = fsspec.filesystem("memory")
+    storage.pipe("/logs/large.eval", large.read_bytes())
+    assert ranges("memory://logs/large.eval") == ranges(large)
+    assert [t.id for t in read_all(["memory://logs/large.eval"])] == [f"u{i}" for i in range(60)]
+
+
 def test_killed_again_and_again_the_audit_is_the_same(tmp_path, large, whole):
     command = [AUDITOR, "scan", str(large), "-o", str(tmp_path / "audit"), "--jobs", "2"]
     rng = random.Random(5)
