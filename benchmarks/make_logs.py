@@ -1,6 +1,7 @@
-"""Make canonical JSON Lines of any size from the sample transcripts: `python benchmarks/make_logs.py 500 /tmp/logs.jsonl`.
+"""Make canonical JSON Lines of any size from the sample transcripts: `python benchmarks/make_logs.py 500 /tmp/logs.jsonl [SEED]`.
 
-Messages of all samples are mixed by a seeded generator into episodes of about 50 kB, so that no two are alike.
+Messages of all samples are mixed by a seeded generator into episodes of about 50 kB, so that no two are alike; files of
+other seeds hold other episodes of other ids.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ def turns() -> list[list[dict[str, object]]]:
     return found
 
 
-def main(megabytes: int, target: str) -> None:
-    """Write the file."""
-    rng = random.Random(20261120)  # a seeded mix, no secret
-    pool = turns()
+SEED = 20261120
+
+
+def main(megabytes: float, target: str, seed: int = SEED, pool: list[list[dict[str, object]]] | None = None) -> None:
+    """Write the file. `pool` is what `turns` gives, for those who write many."""
+    rng = random.Random(seed)  # a seeded mix, no secret
+    pool = pool or turns()
+    name = "bench" if seed == SEED else f"bench-{seed}"
     left = megabytes * 1_000_000
     number = 0
     with open(target, "wb") as file:
@@ -50,7 +55,7 @@ def main(megabytes: int, target: str) -> None:
             line = (
                 orjson.dumps(
                     {
-                        "id": f"bench-{number}",
+                        "id": f"{name}-{number}",
                         "model": model,
                         "task": f"task-{number % 400}",
                         "environment": "bench",
@@ -65,4 +70,4 @@ def main(megabytes: int, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else SEED)

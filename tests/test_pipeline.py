@@ -120,6 +120,33 @@ def test_an_episode_in_two_files_counts_once_and_a_shared_id_loses_nothing(audit
     assert rows(tmp_path / "audit", "SELECT count(*) FROM verdicts") == [(12,)]
 
 
+def test_duplicates_are_looked_for_again_where_episodes_changed_alone(auditor, tmp_path, monkeypatch):
+    import duckdb
+
+    from auditor import pipeline, plan
+
+    def scan() -> dict[str, int]:
+        options = plan.Options((str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")), str(tmp_path / "audit"))
+        return pipeline.scan(options).about().summary
+
+    write(tmp_path / "a.jsonl", [episode("one", *RED), episode("two", *GREEN)])
+    write(tmp_path / "b.jsonl", [episode("one", *RED)])
+    first = scan()
+    assert first["duplicates"] == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(duckdb, "connect", None)
+        assert scan() == first, "without a look at the episodes"
+    (tmp_path / "audit" / "duplicates.parquet").unlink()
+    assert scan() == first
+    assert (tmp_path / "audit" / "duplicates.parquet").exists(), "a file that is lost is made again"
+    write(tmp_path / "b.jsonl", [episode("one", *RED), episode("two", *GREEN), episode("one", *GREEN)])
+    changed = scan()
+    assert (changed["duplicates"], changed["renamed"], changed["episodes"]) == (2, 1, 3)
+    write(tmp_path / "b.jsonl", [episode("three", *RED)])
+    assert scan()["duplicates"] == 0
+    assert not (tmp_path / "audit" / "duplicates.parquet").exists()
+
+
 def make(path: Path, count: int) -> Path:
     rng = random.Random(7)
     episodes = []

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import duckdb
 
 from auditor.query import quoted, table, unreadable
-from auditor.store import EPISODES, Audit, Commit
+from auditor.store import EPISODES, Audit, Commit, Duplicates
+
+_NAME = "duplicates.parquet"
 
 
-def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
+def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> Duplicates:
     """Write `duplicates.parquet`: rows that repeat an episode (dropped), rows that share an id but not the content (renamed).
 
-    Returns how many of each. Without either the file is removed.
+    Without either the file is removed. Where `audit.json` tells what was found in these very episodes, nothing is done.
     """
+    of, known = _hash(commits), audit.about().duplicates
+    if known and known.of == of and audit.disk.exists(_NAME) == bool(known.dropped or known.renamed):
+        return known
     if not commits:
-        audit.disk.remove("duplicates.parquet")
-        return 0, 0
+        audit.disk.remove(_NAME)
+        return Duplicates(of=of)
     con = duckdb.connect(
         ":memory:", config={"threads": 2, "memory_limit": "300MB", "temp_directory": str(audit.disk.scratch() / ".tmp")}
     )
@@ -36,9 +42,15 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> tuple[int, int]:
     )
     dropped, renamed = con.execute("SELECT count(*) FILTER (new_id IS NULL), count(new_id) FROM found").fetchall()[0]
     if dropped or renamed:
-        with audit.part("duplicates.parquet") as path:
+        with audit.part(_NAME) as path:
             con.execute(f"COPY found TO {quoted(str(path))} (FORMAT parquet)")
     else:
-        audit.disk.remove("duplicates.parquet")
+        audit.disk.remove(_NAME)
     con.close()
-    return int(dropped), int(renamed)
+    return Duplicates(of=of, dropped=int(dropped), renamed=int(renamed))
+
+
+def _hash(commits: Sequence[Commit]) -> str:
+    """Changes when a row of the episodes can have: what a part holds follows from its name, how it was read, and what was left out."""
+    told = sorted((c.episodes, c.fingerprint, c.counts.get("episodes", 0), c.skip) for c in commits)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

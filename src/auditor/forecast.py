@@ -87,7 +87,7 @@ def forecast(
             told = _counted(audit, here, judge, rubrics, done) if judge else None
         finally:
             audit.close()
-    total, sampled = sum(map(_weight, tasks)), sum(map(_weight, done))
+    total, sampled = sum(map(plan.weight, tasks)), sum(map(plan.weight, done))
     times = total / sampled if sampled else 1.0
     made = Forecast(
         len(found), len(tasks), total, sampled, len(done), counts["episodes"] * times, counts["rejects"] * times, took * times
@@ -109,10 +109,3 @@ def _counted(audit: Audit, options: Options, judge: JudgeOptions, rubrics: Seque
     finally:
         stage.cancel()
     return doors[0].told()
-
-
-def _weight(task: Task) -> int:
-    """Bytes of a shard: of its ranges, else of its files."""
-    sizes = {f.path: f.size for f in task.files}
-    ranges = [min(unit.end, sizes[unit.paths[0]]) - unit.start for unit, _ in task.units if unit.end]
-    return sum(ranges) if ranges else sum(sizes.values())

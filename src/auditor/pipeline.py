@@ -137,6 +137,7 @@ def about_of(audit: Audit, options: Options, rubrics: Sequence[Rubric]) -> store
         judge=known.judge if known else {},
         scan={"rubrics": options.rubrics, "mapping": options.mapping, "join": options.join},
         ask=known.ask if known else {},
+        duplicates=known.duplicates if known else None,
         inputs=list(dict.fromkeys([*(known.inputs if known else []), *given])),
         rubrics=[
             {
@@ -224,8 +225,7 @@ def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counte
             if part is not None:
                 part.close()
     counts["rejects"] = len(rejects)
-    ranges = sum(unit.end - unit.start for unit, _ in task.units if unit.end)
-    counts["bytes"] = ranges or sum(f.size for f in task.files)
+    counts["bytes"] = plan.weight(task)
     _commit(audit, task, options, scanner, names, counts, ignored, rejects)
     return counts
 
@@ -329,13 +329,13 @@ def finish(audit: Audit) -> None:
         ignored.update(commit.ignored)
     summary["files"] = len({path for commit in commits for path, _, _ in commit.files})
     summary["ignored_records"] = sum(ignored.values())
-    dropped, renamed = find_duplicates(audit, commits)
-    summary["duplicates"], summary["renamed"] = dropped, renamed
-    summary["episodes"] -= dropped
+    found = find_duplicates(audit, commits)
+    summary["duplicates"], summary["renamed"] = found.dropped, found.renamed
+    summary["episodes"] -= found.dropped
     rejects = sorted(
         r for commit in commits for r in ((p, ln or 0, o or 0, reason, hint) for p, ln, o, reason, hint in commit.rejects)
     )
     audit.write(
         "rejects.jsonl", b"".join(store.reject_line((p, ln or None, o, reason, hint)) for p, ln, o, reason, hint in rejects)
     )
-    audit.write_about(audit.about().model_copy(update={"summary": dict(summary), "finished": _now()}))
+    audit.write_about(audit.about().model_copy(update={"summary": dict(summary), "duplicates": found, "finished": _now()}))

@@ -1,14 +1,17 @@
 """What a scan has to do: options, and the shards that are missing.
 
-A unit is a file, a byte range of a large lines file, or a folder of one-event files; a shard is a batch of units.
+A unit is a file, a byte range of a large one that can be read in parts, or a folder of one-event files; a shard is a batch
+of units.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,23 +111,63 @@ def tasks(
     here = {f.path: f for f in found}
     fingerprint = options.fingerprint()
     done: set[tuple[str, int]] = set()
+    covered: Counter[str] = Counter()
     for commit in audit.commits():
         given = [f for f in commit.files if f[0] in here]
         if given and (commit.fingerprint != fingerprint or any(here[f[0]] != f for f in given)):
             audit.drop(commit)
             continue
         units = units_in(commit)
-        done.update((path, unit.start) for unit, _ in units for path in unit.paths)
+        for path, start, size in _covers(units, here):
+            done.add((path, start))
+            covered[path] += size
         stale = tuple(r for r, h in hashes.items() if commit.rubrics.get(r, ("", ""))[1] != h)
         if stale and len(given) == len(commit.files):
             yield Task(commit.shard, tuple(files.Found(*f) for f in commit.files), units, stale, commit, _killers(commit))
         elif not stale:
             keep(commit)
     mapping = mappings.load(options.mapping) if options.mapping else None
-    # A file over FIRST_BYTES may be done in part; a smaller one is whole or not there, and is not opened again.
-    todo = (f for f in found if f.size > FIRST_BYTES or (f.path, 0) not in done)
-    missing = (u for u in units_of(todo, mapping) if (u[1].paths[0], u[1].start) not in done)
-    yield from pack(missing, tuple(hashes))
+    # What its units cover is done, and is not opened again.
+    todo = [f for f in found if (f.path, 0) not in done or covered[f.path] < f.size]
+    large = _large(todo, mapping)
+    apart = set(large)
+    others = (f for f in todo if f not in apart)
+    rest = pack((u for u in units_of(others, mapping) if (u[1].paths[0], u[1].start) not in done), tuple(hashes))
+    # A small shard comes first, so that a judge has work; then what one worker has to read alone to its end.
+    yield from islice(rest, 1)
+    yield from pack(units_of(large, mapping), tuple(hashes))
+    yield from rest
+
+
+def _covers(units: Iterable[tuple[Unit, str]], here: Mapping[str, files.Found]) -> Iterator[tuple[str, int, int]]:
+    """Path, start and bytes of each file of these units that is still there."""
+    for unit, _ in units:
+        for path in unit.paths:
+            if path in here:
+                yield path, unit.start, _bytes(unit, here[path].size)
+
+
+def _bytes(unit: Unit, size: int) -> int:
+    """How much of a file of this size a unit covers."""
+    return size if unit.end is None else min(unit.end, size) - unit.start
+
+
+def weight(task: Task) -> int:
+    """Bytes of the files of a shard that are its own, as they lie there: those of all shards add up to all files."""
+    sizes = {f.path: f.size for f in task.files}
+    return sum(_bytes(unit, sizes[path]) for unit, _ in task.units for path in unit.paths)
+
+
+def _large(found: Iterable[files.Found], mapping: Reader | None) -> list[files.Found]:
+    """The files of more than a shard's bytes that cannot be read in parts, largest first."""
+    alone = [f for f in found if f.size > SHARD_BYTES and not _in_parts(f, mapping)]
+    return sorted(alone, key=lambda f: -f.size)
+
+
+def _in_parts(file: files.Found, mapping: Reader | None) -> bool:
+    """Whether a file is cut, or is one of a folder whose files are read together."""
+    unit, _, grouped = _identify(file, mapping)
+    return grouped or len(list(islice(_ranges(file, unit, mapping), 2))) > 1
 
 
 def _killers(commit: Commit) -> tuple[Killer, ...]:
@@ -206,31 +249,58 @@ def units_of(found: Iterable[files.Found], mapping: Reader | None) -> Iterator[t
         if grouped:
             group.append(file)
             group_unit = unit
-        elif file.size > FIRST_BYTES and _by_record(unit, mapping) and files.splittable(file.path):
-            for start, end in _ranges(file.size):
-                yield file, unit._replace(start=start, end=end), "", end - start
         else:
-            yield file, unit, why, file.size
+            for start, end, size in _ranges(file, unit, mapping):
+                yield file, unit._replace(start=start, end=end), why, size
     if group and group_unit:
         yield group[0], group_unit._replace(paths=tuple(g.path for g in group)), "", sum(g.size for g in group)
 
 
-def _ranges(size: int) -> Iterator[tuple[int, int]]:
-    """Byte ranges that cover a file; they depend on nothing but its size."""
+Range = tuple[int, int | None, int]
+"""Where a part of a file starts and ends (None: at the file's end), and what it weighs: bytes unpacked, where those are known."""
+
+
+def _ranges(file: files.Found, unit: Unit, mapping: Reader | None) -> Iterator[Range]:
+    """The parts of a file that are read apart, at least one; they depend on nothing but the file."""
+    reader = mapping or readers.registry().get(unit.reader)
+    whole: Range = (0, None, file.size)
+    if reader is None or file.size <= FIRST_BYTES:
+        yield whole
+    elif reader.cuts is not None:
+        yield from _between(file, reader.cuts) or [whole]
+    elif unit.container == "lines" and reader.kind in ("raw", "record") and files.splittable(file.path):
+        yield from _doubling(file.size)
+    else:
+        yield whole
+
+
+def _between(file: files.Found, cuts: Callable[[str], Iterable[tuple[int, int]]]) -> list[Range]:
+    """Ranges of whole records, of `SHARD_BYTES` unpacked or one record; none where the file cannot be cut."""
+    try:
+        records = list(cuts(file.path))
+    except (InputError, *files.READ_ERRORS):
+        return []  # who reads it says why
+    made: list[Range] = []
+    start = size = 0
+    for offset, unpacked in records:
+        if size and size + unpacked > SHARD_BYTES and offset > start:
+            made.append((start, offset, size))
+            start, size = offset, 0
+        size += unpacked
+    return [*made, (start, file.size, size)] if made else [(0, None, max(size, file.size))]
+
+
+def _doubling(size: int) -> Iterator[Range]:
+    """Byte ranges that cover a file, the first ones small."""
     start, step = 0, FIRST_BYTES
     while start < size:
-        yield start, start + step
+        yield start, start + step, step
         start += step
         step = min(step * 2, SHARD_BYTES)
 
 
 def _folder(file: files.Found) -> str:
     return file.path.rpartition("/")[0]
-
-
-def _by_record(unit: Unit, mapping: Reader | None) -> bool:
-    reader = mapping or readers.registry().get(unit.reader)
-    return unit.container == "lines" and reader is not None and reader.kind in ("raw", "record")
 
 
 def _identify(file: files.Found, mapping: Reader | None) -> tuple[Unit, str, bool]:

@@ -152,6 +152,15 @@ class Commit(BaseModel):
     ignored: dict[str, int] = Field(default_factory=dict)
 
 
+class Duplicates(BaseModel):
+    """How many episodes stand twice (dropped) or share an id alone (renamed), in the episodes that `of` is a hash of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    of: str
+    dropped: int = 0
+    renamed: int = 0
+
+
 class About(BaseModel):
     """`audit.json`: what this audit is."""
 
@@ -163,6 +172,7 @@ class About(BaseModel):
     inputs: list[str]
     rubrics: list[dict[str, Any]]
     summary: dict[str, int] = Field(default_factory=dict)
+    duplicates: Duplicates | None = None
     judge: dict[str, Any] = Field(default_factory=dict)
     """How the last judge was set up (never a key), and what its run sent, got and cost."""
     scan: dict[str, str | None] = Field(default_factory=dict)

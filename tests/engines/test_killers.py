@@ -65,3 +65,22 @@ def test_a_record_that_eats_all_memory_is_set_aside(auditor, tmp_path, oom_kille
     assert len(oom_killer) == before, "what is known is not tried again"
     assert any(c.skip for c in Audit.open(tmp_path / "audit").commits())
     assert time.monotonic() - start < 300
+
+
+@pytest.mark.slow
+def test_a_sample_of_a_large_inspect_log_that_eats_all_memory_is_set_aside(auditor, tmp_path, oom_killer):
+    pytest.importorskip("inspect_ai")
+    from test_inspect_zip import written
+
+    # A store of ten million empty lists: small in the log, 600 MB as Python objects.
+    log = written(tmp_path / "log.eval", range(30), more={11: {"store": {"x": [[]] * 10_000_000}}})
+    assert "29 episodes, 1 rejects" in auditor("scan", log, "-o", "audit", "--jobs", "2").stderr
+    assert oom_killer, "nobody was killed: the test is none"
+    (reject,) = [orjson.loads(line) for line in (tmp_path / "audit" / "rejects.jsonl").read_bytes().splitlines()]
+    assert reject["reason"].startswith("sample 11 epoch 1: this record kills the process")
+    (skipped,) = [c.skip for c in Audit.open(tmp_path / "audit").commits() if c.skip]
+    assert [killer[0] for killer in skipped] == [str(log)]
+    assert skipped[0][2] >= 0, "the sample, not its range"
+    before = len(oom_killer)
+    assert "29 episodes, 1 rejects" in auditor("scan", log, "-o", "audit", "--jobs", "2").stderr
+    assert len(oom_killer) == before, "what is known is not tried again"

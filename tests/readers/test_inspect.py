@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from auditor.convert import read_all
-from auditor.readers import inspect
+from auditor.readers import _inspect_zip
 from auditor.readers.base import Reject
 from auditor.transcript import Transcript
 
@@ -180,7 +180,7 @@ def test_a_log_that_unpacks_to_an_absurd_size_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "log.eval"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("header.json", b" " * 3_000_000)
-    monkeypatch.setattr(inspect, "MAX_DECLARED", 2_000_000)
+    monkeypatch.setattr(_inspect_zip, "MAX_MEMBER", 2_000_000)
     assert "unpacks to" in read(path)[1][0].reason
 
 
@@ -188,7 +188,7 @@ def test_a_member_that_is_all_air_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "log.eval"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("samples/1_epoch_1.json", b" " * 3_000_000)
-    monkeypatch.setattr(inspect, "BOMB", (200, 1_000_000))
+    monkeypatch.setattr(_inspect_zip, "BOMB", (200, 1_000_000))
     assert "a zip bomb?" in read(path)[1][0].reason
 
 

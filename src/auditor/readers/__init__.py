@@ -26,7 +26,7 @@ SHAPE_ERRORS = (ShapeError, ValidationError, KeyError, TypeError, AttributeError
 
 
 class Unit(NamedTuple):
-    """What is read in one go: a file, a byte range of a lines file, or a folder of one-event files."""
+    """What is read in one go: a file, the records of a file that begin in a byte range, or a folder of one-event files."""
 
     paths: tuple[str, ...]
     reader: str
@@ -69,8 +69,8 @@ _KILLS = "this record kills the process that reads it (out of memory?)"
 def read(unit: Unit, reader: Reader, go: Callable[[int], bool] = lambda _: True) -> Iterator[Transcript | Reject]:
     """Everything in a unit: transcripts, and a Reject for each record that is none. Raises nothing for bad content.
 
-    `go` is told the number of each record before it is read (`WHOLE` for a unit that is one); where it says False the record
-    becomes a Reject.
+    `go` is told the number of each record before it is read (`WHOLE` for a unit that is one, or before its first record);
+    where it says False the record becomes a Reject.
     """
     path = unit.paths[0]
     try:
@@ -79,7 +79,7 @@ def read(unit: Unit, reader: Reader, go: Callable[[int], bool] = lambda _: True)
         elif not go(WHOLE):
             yield Reject(path, None, None, _KILLS, "it was left out; the other files of its shard were read")
         else:
-            yield from _session(unit, reader)
+            yield from _session(unit, reader, go)
     except (InputError, *files.READ_ERRORS) as error:
         yield Reject(path, None, None, _reason(error), "the rest of this file was not read")
 
@@ -140,12 +140,18 @@ def _values(unit: Unit, *, raw: bool) -> Iterator[tuple[Any, int, int | None] | 
         yield (orjson.dumps(element) if raw else element), 0, None
 
 
-def _session(unit: Unit, reader: Reader) -> Iterator[Transcript | Reject]:
+def _session(unit: Unit, reader: Reader, go: Callable[[int], bool]) -> Iterator[Transcript | Reject]:
     path = unit.paths[0]
     rejects: list[Reject] = []
 
     def reject(reason: str, hint: str, record: Record | None) -> None:
         rejects.append(Reject(path, record.line if record else None, record.offset if record else None, reason, hint))
+
+    def go_on(number: int, name: str) -> bool:
+        may = go(number)
+        if not may:
+            reject(f"{name}: {_KILLS}", "it was left out; all others were read", None)
+        return may
 
     def records() -> Iterator[Record]:
         for part in unit.paths:
@@ -156,7 +162,7 @@ def _session(unit: Unit, reader: Reader) -> Iterator[Transcript | Reject]:
                     yield Record(*item)
 
     source = Source(path=path)
-    context = Context(source, files.beside(path), lambda: path, reject)
+    context = Context(source, files.beside(path), lambda: path, reject, unit.start, unit.end, go_on)
     try:
         if reader.kind == "file":
             yield from reader.read(context)

@@ -74,12 +74,18 @@ class Context:
     `beside("../result.json")` gives the parsed neighbour, None where there is none or it is no JSON.
     `local()` gives a path on this machine for readers of kind `file`.
     `reject(reason, hint, record)` sets a part of the file aside while the rest goes on.
+
+    For readers that have `cuts`: read only records that begin in the bytes [`start`, `end`), and before each of them ask
+    `go(number, name)`, numbers from 0; where it says False leave the record out.
     """
 
     source: Source
     beside: Callable[[str], JsonValue] = field(default=lambda _: None)
     local: Callable[[], str] = field(default=lambda: "")
     reject: Callable[[str, str, Record | None], None] = field(default=lambda *_: None)
+    start: int = 0
+    end: int | None = None
+    go: Callable[[int, str], bool] = field(default=lambda *_: True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,10 @@ class Reader:
     """A file that belongs to an episode read from another file (a result.json): not an episode, not a reject."""
     group: Callable[[Head], bool] = field(default=lambda _: False)
     """All files of this kind in one folder are the records of one session (one event a file)."""
+    cuts: Callable[[str], Iterable[tuple[int, int]]] | None = None
+    """For kind `file`: where each record of a file begins (byte offset, ascending) and how large it is unpacked, found
+    without reading any, so that parts of a large file are read apart; nothing where it must be read in one go.
+    """
     generic: bool = False
     """Tried after all others, because its shape is a part of theirs."""
     ignores: tuple[str, ...] = ()

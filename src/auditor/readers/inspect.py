@@ -1,28 +1,33 @@
 """Inspect logs (`.eval` and `.json`), read by inspect_ai itself: attachments and message pools are resolved there.
 
-One episode a sample and epoch; of an `.eval` file one sample at a time is in memory. Where a sample has a timeline
-named `target` (Petri), that conversation is the episode, not the auditor's. Needs the extra `inspect`.
+One episode a sample and epoch; of an `.eval` file one sample at a time is in memory, and a large one is cut into ranges
+of samples (`_inspect_zip.py`). Where a sample has a timeline named `target` (Petri), that conversation is the episode, not
+the auditor's. Needs the extra `inspect`.
 """
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import zstandard
+
 from auditor.errors import InputError, MissingExtra, ShapeError
+from auditor.readers._inspect_zip import cuts, is_zip, samples
 from auditor.readers.base import Context, Head, Reader, arguments_of, number, text_of
-from auditor.readers.files import document, open_bytes
+from auditor.readers.files import document
 from auditor.transcript import Ended, Message, Origin, ReasoningKind, ToolCall, Transcript, content_hash
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from inspect_ai.model import ChatMessage
 
-MAX_DECLARED = 2 * 1024**3
-BOMB = (200, 100 * 1024**2)
+# What a member whose bytes are damaged may raise; a disk or a network that fails is another matter, and ends the reading.
+_DAMAGE = (ValueError, KeyError, IndexError, EOFError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile)
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _BUDGETS = ("token", "time", "working", "message", "cost", "turn")
 # How Inspect's own tool servers are called: their exit code is not the command's.
@@ -43,7 +48,7 @@ def _log(value: dict[str, Any]) -> bool:
 
 
 def read(context: Context) -> Iterator[Transcript]:
-    """All samples of a log. A sample that cannot be read, or says nothing, is set aside; the rest goes on.
+    """All samples of a log, or those in the context's range. A sample that cannot be read, or says nothing, is set aside.
 
     Raises MissingExtra without inspect_ai, InputError for a log that would unpack to an absurd size.
     """
@@ -52,13 +57,8 @@ def read(context: Context) -> Iterator[Transcript]:
     except ImportError as error:
         raise MissingExtra("an Inspect log", "inspect") from error
     path = context.local()
-    with open_bytes(path) as stream:
-        zipped = stream.read(4) == b"PK\x03\x04"
-        if zipped:
-            stream.seek(0)
-            _guard(stream)
-    if zipped:
-        yield from _samples(path, read_eval_log(path, header_only=True, format="eval"), context)
+    if is_zip(path):
+        yield from _samples(path, context)
         return
     log = read_eval_log(BytesIO(document(path)), format="json", resolve_attachments="core")
     if not log.samples:
@@ -67,34 +67,42 @@ def read(context: Context) -> Iterator[Transcript]:
         yield from _aside(sample, log, context)
 
 
-def _guard(stream: Any) -> None:
+def _samples(path: str, context: Context) -> Iterator[Transcript]:
+    from inspect_ai.log import read_eval_log, read_eval_log_sample
+
+    found = samples(path)
     try:
-        members = zipfile.ZipFile(stream).infolist()
-    except zipfile.BadZipFile as error:
-        raise InputError(f"damaged zip: {error}; was the file cut off while it was written?") from error
-    if (declared := sum(member.file_size for member in members)) > MAX_DECLARED:
-        raise InputError(f"a log that unpacks to {declared >> 20:,} MB; split it, at most {MAX_DECLARED >> 20:,} MB are read")
-    for member in members:
-        if member.file_size > BOMB[1] and member.file_size > BOMB[0] * max(member.compress_size, 1):
-            raise InputError(
-                f"{member.filename[:80]} unpacks to {member.file_size >> 20:,} MB, over 200 times its size: a zip bomb?"
-            )
-
-
-def _samples(path: str, log: EvalLog, context: Context) -> Iterator[Transcript]:
-    from inspect_ai.log import read_eval_log_sample, read_eval_log_sample_summaries
-
-    summaries = read_eval_log_sample_summaries(path, format="eval")
-    if not summaries:
-        raise ShapeError(f"the log has no samples (status {log.status})")
-    for summary in summaries:
+        log = read_eval_log(path, header_only=True, format="eval")
+    except _DAMAGE:
+        if context.start:
+            return  # the first range says so, once for the log
+        raise
+    if context.start == 0:
+        _missing(path, log, {(sample.id, sample.epoch) for sample in found}, context)
+    mine = (s for s in found if context.start <= s.offset and (context.end is None or s.offset < context.end))
+    for number_, (ident, epoch, _, _) in enumerate(mine):
+        name = f"sample {ident} epoch {epoch}"
+        if not context.go(number_, name):
+            continue
         try:
-            sample = read_eval_log_sample(path, summary.id, summary.epoch, resolve_attachments="core", format="eval")
-        except (ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-            reason = " ".join(str(error).split())[:200]
-            context.reject(f"sample {summary.id} epoch {summary.epoch}: {reason}", "the rest of the log was read", None)
+            sample = read_eval_log_sample(path, ident, epoch, resolve_attachments="core", format="eval")
+        except _DAMAGE as error:
+            context.reject(f"{name}: {' '.join(str(error).split())[:200]}", "the rest of the log was read", None)
             continue
         yield from _aside(sample, log, context)
+
+
+def _missing(path: str, log: EvalLog, there: set[tuple[str, int]], context: Context) -> None:
+    """Set aside what the log's summaries name and the log does not hold. ShapeError for a log of no samples at all."""
+    from inspect_ai.log import read_eval_log_sample_summaries
+
+    summaries = read_eval_log_sample_summaries(path, format="eval")
+    if not summaries and not there:
+        raise ShapeError(f"the log has no samples (status {log.status})")
+    for summary in summaries:
+        if (str(summary.id), summary.epoch) not in there:
+            reason = f"sample {summary.id} epoch {summary.epoch}: its summary is there, the sample is not"
+            context.reject(reason, "the rest of the log was read", None)
 
 
 def _aside(sample: EvalSample, log: EvalLog, context: Context) -> Iterator[Transcript]:
@@ -294,5 +302,12 @@ def _ended(sample: EvalSample, messages: Iterable[Message]) -> Ended | None:
 
 
 READER = Reader(
-    "inspect", "Inspect logs (.eval, .json)", 1, "file", sniff, read, ignores=("store.*", "events.*", "attachments.*")
+    "inspect",
+    "Inspect logs (.eval, .json)",
+    2,
+    "file",
+    sniff,
+    read,
+    cuts=cuts,
+    ignores=("store.*", "events.*", "attachments.*"),
 )
