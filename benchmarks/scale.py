@@ -23,7 +23,7 @@ import orjson
 import zstandard
 from run import AUDITOR, timed
 
-from auditor import pipeline, plan, store
+from auditor import pipeline, plan, store, worker
 from auditor.readers import files
 from auditor.rubric import load_all
 from auditor.store import Audit, Commit
@@ -154,7 +154,7 @@ def one_by_one(tasks: list[plan.Task]) -> list[plan.Task]:
 def finished(audit: Audit, options: plan.Options, tasks: list[plan.Task]) -> None:
     """Commit shards as a scan would: the first is scanned, and stands for the others but for names and its episode's row."""
     first, *others = tasks
-    pipeline.scan_shard(first, options)
+    worker.scan_shard(first, options)
     made = audit.load(first.shard)
     (row,) = audit.table(made.episodes).to_pylist()
     for number, task in enumerate(others):
@@ -192,7 +192,7 @@ def resume(folder: Path, pool: Turns, shards: int) -> None:
     other = plan.Options(options.inputs, str(folder / "sample"))
     sample = Audit.create(other.output)
     for task in tasks[:SAMPLE]:
-        pipeline.scan_shard(task, other)
+        worker.scan_shard(task, other)
     reading = (time.perf_counter() - start) * len(tasks) / SAMPLE
     sample.close()
     finished(audit, options, tasks)

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 from conftest import GREEN, episode, write
 
-from auditor import pipeline, plan
+from auditor import plan, worker
 from auditor.readers import files
 from auditor.rubric import load_all
 from auditor.store import Audit
@@ -82,7 +82,7 @@ def test_what_is_done_is_not_done_again_and_nothing_is_lost(audit, logs, done):
     rng = random.Random(done)
     some = rng.sample(tasks, done)
     for task in some:
-        pipeline.scan_shard(task, options)
+        worker.scan_shard(task, options)
     again = missing(audit, logs)
     assert sorted(units(some) + units(again)) == units(tasks)
     assert sum(c.counts["bytes"] for c in audit.commits()) + sum(map(plan.weight, again)) == sum(map(plan.weight, tasks))
@@ -90,6 +90,6 @@ def test_what_is_done_is_not_done_again_and_nothing_is_lost(audit, logs, done):
 
 def test_what_is_done_is_not_opened_again(audit, logs, monkeypatch):
     for task in missing(audit, logs):
-        pipeline.scan_shard(task, plan.Options((str(logs),), audit.where))
+        worker.scan_shard(task, plan.Options((str(logs),), audit.where))
     monkeypatch.setattr(files, "open_plain", None)
     assert missing(audit, logs) == []

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 from auditor import plan
 from auditor.judging import JudgeOptions, Judging
 from auditor.judging.doors import counting
-from auditor.pipeline import about_of, scan_shard
+from auditor.pipeline import about_of
 from auditor.plan import Options, Task
 from auditor.readers import files
 from auditor.readers import mapping as mappings
 from auditor.rubric import Rubric, load_all, path_of
 from auditor.store import Audit
+from auditor.worker import scan_shard
 
 
 class Forecast(NamedTuple):

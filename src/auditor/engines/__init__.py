@@ -1,6 +1,6 @@
 """Who does the work: an engine takes shards one by one, runs the worker on each, and gives back what came of it.
 
-The worker is the same in every engine (`pipeline.scan_shard`). A new engine is one new file here with a class that has `run`.
+The worker is the same in every engine (`worker.scan_shard`). A new engine is one new file here with a class that has `run`.
 """
 
 from __future__ import annotations
