@@ -85,6 +85,12 @@ def test_a_worker_that_is_killed_costs_nothing(cluster, logs, tmp_path):
     assert rows(tmp_path / "audit") == expected
 
 
+def test_without_an_address_a_cluster_is_made_here(auditor, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    write(tmp_path / "logs.jsonl", [episode("e", *RED)])
+    assert "1 episodes, 0 rejects" in auditor("scan", "logs.jsonl", "-o", "audit", "--engine", "ray").stderr
+
+
 def test_no_cluster_is_one_line(auditor, tmp_path):
     write(tmp_path / "logs.jsonl", [episode("e", *GREEN)])
     for address, words in (("127.0.0.1:1", "refused"), ("nowhere.invalid:6379", "no Ray cluster can be used there")):

@@ -75,7 +75,9 @@ class Ray:
         known = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
         try:
             self._reach()
-            ray.init(address=self.address, runtime_env={"env_vars": known}, log_to_driver=False, logging_level=logging.ERROR)
+            # Not None: that would look for a cluster that was here once, for minutes.
+            address = self.address or os.environ.get("RAY_ADDRESS") or "local"
+            ray.init(address=address, runtime_env={"env_vars": known}, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             told = " ".join(str(error).split())[:160]
             raise AuditorError(
