@@ -71,7 +71,7 @@ def scan(
     stage: Stage | None = None
     try:
         audit.write_about(about_of(audit, options, rubrics))
-        audit.sweep(audit.orphans())
+        audit.tidy()
         progress = Progress(sum(f.size for f in found))
         stage = progress.stage = judging.start(audit, options, rubrics) if judging else None
 
@@ -227,6 +227,7 @@ def _commit(
         asking=task.base.asking if task.base else None,
         answers=names["answers"] if asks or task.base is None else task.base.answers,
         flagged=list(dict.fromkeys(flagged)),
+        frames=task.base.frames if task.base else {},
         rejects=[tuple(r) for r in rejects],
         skip=[tuple(k) for k in task.skip],
         counts=dict(counts),
