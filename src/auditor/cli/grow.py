@@ -71,19 +71,19 @@ def compact(
             lambda c: bar.update(task, description=f"{c['done']:,} of {c['groups']:,} groups, {c['parts']:,} parts read"),
             now=now,
         )
-    (parts, parts_after), (commits, commits_after) = told.parts, told.commits
+    shards, (parts, parts_after), (commits, commits_after) = _count(told.shards, "shard"), told.parts, told.commits
     if told.changed:
-        say(
-            f"{audit}: {told.shards:,} shards: {parts:,} parts → {parts_after:,}, {commits:,} files of commits → {commits_after:,}"
-        )
+        say(f"{audit}: {shards}: {_count(parts, 'part')} → {parts_after:,}, their commits in {_count(commits, 'file')} → {commits_after:,}")
+    elif told.shards < 2:
+        say(f"{audit}: nothing to do: it has {shards}")
     else:
-        say(f"{audit}: nothing to do: {told.shards:,} shards in {parts_after:,} parts and {commits_after:,} files of commits")
+        say(f"{audit}: nothing to do: {shards} in {_count(parts_after, 'part')}, their commits in {_count(commits_after, 'file')}")
     if told.removed:
-        say(f"{told.removed:,} files that nothing names any more are removed")
+        say(f"removed what nothing names any more: {_count(told.removed, 'file')}")
     if told.waiting:
         say(
-            f"{told.waiting:,} replaced files stay for {told.seconds / 60:,.0f} minutes for those who read them; the next scan or compact after"
-            f" that removes them, or at once: auditor compact {audit} --now"
+            f"{_count(told.waiting, 'replaced file')} {'stays' if told.waiting == 1 else 'stay'} for {told.seconds / 60:,.0f} minutes, for whoever is reading;"
+            f" the next scan or compact after that removes them. At once: auditor compact {audit} --now"
         )
 
 
@@ -225,6 +225,10 @@ def plan(
     say(
         "estimated by bytes from a random sample of shards; second calls (a quote that is not there, the last reading of a long episode) come on top"
     )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _time(seconds: float) -> str:
