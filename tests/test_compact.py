@@ -46,7 +46,7 @@ def parts(path, pattern="*/*"):
     return sorted(str(p.relative_to(path)) for p in Path(path).glob(pattern))
 
 
-def one(folder, f, count=30):
+def one(folder, f, count=8):
     """File `f`: episodes of two models, two thirds of them flagged."""
     made = [episode(f"{f}-{i}", *(RED if i % 3 else GREEN), model=f"m{i % 2}", task=f"t{i}", epoch=f) for i in range(count)]
     return write(folder / f"{f}.jsonl", made)
@@ -74,7 +74,8 @@ def made(tmp_path_factory):
     environment = os.environ | {"OPENAI_API_KEY": "sk-not-needed"}
 
     def auditor(*args):
-        subprocess.run([AUDITOR, *args], cwd=folder, env=environment, check=True, capture_output=True)
+        done = subprocess.run([AUDITOR, *args], cwd=folder, env=environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
     shutil.copytree(REPO / "rubrics", folder / "rubrics")
     before = os.getcwd()
@@ -94,14 +95,13 @@ def made(tmp_path_factory):
                 yaml.safe_dump({n: {"model": n, "base_url": server.url} for n in ("candid", "denier")})
             )
             told = ("--judge", "m", "--base-url", server.url, "--judge-on", "all", "--rubrics", "rubrics")
-            auditor("scan", names[0], "-o", "audit", *told)
-            auditor(
-                "ask", "audit", "--models", "models.yaml", "--judge", "m", "--base-url", server.url, "--samples", "1", "--rungs", "L1,L3"
-            )  # fmt: skip
             given = folder / "rubrics" / "concealment.yaml"
+            auditor("scan", names[0], "-o", "audit", *told)
+            given.write_text(given.read_text().replace("\nquestion: ", "\nquestion: Think twice. ", 1))
+            auditor("scan", names[0], "-o", "audit", *told)
+            auditor("ask", "audit", "--models", "models.yaml", *told[:4], "--samples", "1", "--rungs", "L1,L3")
             given.write_text(given.read_text().replace("(?:still|currently|", "(?:still|yet|currently|", 1))
             put(*names[4:8], rubrics="rubrics")
-            auditor("scan", "0.jsonl", "-o", "audit", "--judge", "m", *told[2:4], "--judge-on", "all", "--rubrics", "rubrics")
     finally:
         os.chdir(before)
     return folder
@@ -144,32 +144,36 @@ def test_the_rows_are_the_same_and_again_nothing_is_done(auditor, here):
         line for line in made[1].splitlines() if "UTC" not in line
     ]
     (here / "7.jsonl").unlink()
-    assert "Done. All 42 tests pass now." in auditor("show", "audit", "7-1").stdout
+    shown = [auditor("show", audit, "7-1", "--whole").stdout.partition("source: ") for audit in ("audit", "plain")]
+    assert shown[0][2].startswith("flagged/pack-12-")
+    assert shown[0][2].partition("\n")[2] == shown[1][2].partition("\n")[2]
     auditor("merge", "audit", "-o", "copy")
     assert rows("copy") == before
 
 
-def test_what_the_audit_was_asked_and_judged_is_not_done_again(auditor, here):
-    """The servers are gone: whatever was sent would fail."""
-    auditor("compact", "audit", "--now")
-    before = rows("audit")
+def test_what_the_audit_was_judged_and_asked_is_not_done_again(auditor, here):
+    put("candid.jsonl", "denier.jsonl", output="small", rubrics="rubrics")
     with running() as server:
-        text = (here / "models.yaml").read_text()
-        (url,) = {line.split()[-1] for line in text.splitlines() if "base_url" in line}
-        told = yaml.safe_load(text)
-        assert url != server.url
-        counts = auditor(
-            "scan", "-o", "audit", "--judge", "m", "--base-url", url, "--judge-on", "all", "--rubrics", "rubrics", "0.jsonl"
-        )
-        assert " 0 calls sent" in counts.stderr
-        assert rows("audit") == before
-        (here / "models.yaml").write_text(yaml.safe_dump({n: {**e, "base_url": url} for n, e in told.items()}))
-        (here / "audit" / "llm.sqlite").unlink()  # not even a kept reply is needed
-        asked = auditor(
-            "ask", "audit", "--models", "models.yaml", "--judge", "m", "--base-url", url, "--samples", "1", "--rungs", "L1,L3"
-        )
-    assert " 0 calls sent" in asked.stderr
-    assert rows("audit") == before
+        told = ("--judge", "m", "--base-url", server.url)
+        scanned = ("scan", "candid.jsonl", "-o", "small", *told, "--judge-on", "all", "--rubrics", "rubrics")
+        (here / "models.yaml").write_text(yaml.safe_dump({n: {"model": n, "base_url": server.url} for n in ("candid", "denier")}))
+        asked = ("ask", "small", "--models", "models.yaml", *told, "--samples", "1", "--rungs", "L3")
+        auditor(*scanned)
+        auditor(*asked)
+        before, sent = rows("small"), server.counts()["requests"]
+        assert all(before[view] for view in VIEWS)
+        auditor("compact", "small", "--now")
+        (here / "small" / "llm.sqlite").unlink()  # not even kept replies are needed
+        auditor(*scanned)
+        auditor(*asked)
+        assert server.counts()["requests"] == sent
+        assert rows("small") == before
+        assert all("/pack-" in name for name in parts(here / "small"))
+        auditor(*asked[:-1], "L3,L4")
+        auditor("compact", "small", "--now")
+        after = rows("small")
+        assert len(after["answers"]) > len(before["answers"])
+        assert set(map(repr, after["facts"])) == set(map(repr, before["facts"]))
 
 
 def test_it_grows_on_and_is_compacted_again(auditor, here):
@@ -229,7 +233,9 @@ def test_nothing_to_do_and_what_cannot_be_done_are_one_line(auditor, tmp_path, m
 
 def test_what_was_replaced_goes_after_an_hour_with_the_next_writer(auditor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    put(str(one(tmp_path, 1)), str(one(tmp_path, 2)))
+    one(tmp_path, 1)
+    one(tmp_path, 2)
+    put("1.jsonl", "2.jsonl")
     auditor("compact", "audit")
     put("1.jsonl")
     assert len(parts(tmp_path / "audit", "episodes/*")) == 3
@@ -297,9 +303,9 @@ def test_killed_at_any_moment_readers_see_the_same(tmp_path, monkeypatch):
     ]
     rng, kills = random.Random(7), 0
     for audit in audits:
-        while True:
+        for tries in range(60):
             process = subprocess.Popen([AUDITOR, "compact", audit], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            time.sleep(rng.uniform(0.3, 1.6))
+            time.sleep(rng.uniform(0.5, 2.0 + 0.5 * tries))  # longer each time, or a slow machine would never come to the end
             if process.poll() is None:
                 process.kill()
                 kills += 1
