@@ -73,11 +73,15 @@ def compact(
         )
     shards, (parts, parts_after), (commits, commits_after) = _count(told.shards, "shard"), told.parts, told.commits
     if told.changed:
-        say(f"{audit}: {shards}: {_count(parts, 'part')} → {parts_after:,}, their commits in {_count(commits, 'file')} → {commits_after:,}")
+        say(
+            f"{audit}: {shards}: {_count(parts, 'part')} → {parts_after:,}, their commits in {_count(commits, 'file')} → {commits_after:,}"
+        )
     elif told.shards < 2:
         say(f"{audit}: nothing to do: it has {shards}")
     else:
-        say(f"{audit}: nothing to do: {shards} in {_count(parts_after, 'part')}, their commits in {_count(commits_after, 'file')}")
+        say(
+            f"{audit}: nothing to do: {shards} in {_count(parts_after, 'part')}, their commits in {_count(commits_after, 'file')}"
+        )
     if told.removed:
         say(f"removed what nothing names any more: {_count(told.removed, 'file')}")
     if told.waiting:
