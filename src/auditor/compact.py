@@ -124,18 +124,13 @@ def _compact(audit: Audit, report: Callable[[Counter[str]], None], *, now: bool)
         named = {part for commit in after.values() for part in parts_of(commit)}
         left = [name for name in audit.disk.names(files.FOLDER) if not name.endswith(".tmp")]
         made.parts, made.commits = (len(state.holders), len(named)), (len(before), len(left))
-    _clean(audit, state, made, now=now)
+    _clean(audit, made, now=now)
     return made
 
 
-def _clean(audit: Audit, state: State, made: Compacted, *, now: bool) -> None:
-    """Remove what nothing names and its hour is over, with `now` all that was replaced; and count what waits."""
-    if now:
-        live = {name for commit in audit.commits() for name in parts_of(commit)}
-        replaced = sorted(state.holders.keys() - live)
-        audit.disk.clear(replaced)
-        made.removed = len(replaced)
-    made.removed += audit.tidy(now=now)
+def _clean(audit: Audit, made: Compacted, *, now: bool) -> None:
+    """Remove what nothing names once its hour is over, with `now` at once; and count what waits."""
+    made.removed = audit.tidy(now=now)
     live = {name for commit in audit.commits() for name in parts_of(commit)}
     made.waiting = len({f"{folder}/{name}" for folder in store.FOLDERS for name in audit.disk.names(folder)} - live)
     ages = [file.age for name, file in audit.disk.listed(files.FOLDER).items() if name.startswith("pack-")]

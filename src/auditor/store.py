@@ -291,7 +291,7 @@ class Audit:
 
     def orphans(self, *, now: bool = False) -> list[str]:
         """Parts and temporary files that no commit names. Parts that a compaction replaced less than an hour ago are still read,
-        so while the newest pack of commits is younger no part is one (`now`: it is).
+        so while the newest pack of commits is younger no part is one. With `now` nobody else reads or writes here: all are.
         """
         live = {name for commit in self.commits() for name in parts_of(commit)}
         commits = self.disk.listed("commits")
@@ -300,7 +300,7 @@ class Audit:
         for folder in FOLDERS:
             here = self.disk.listed(folder).items()
             found |= {f"{folder}/{name}": file for name, file in here if not young or name.endswith(".tmp")}
-        return [name for name, file in found.items() if name not in live and file.age >= self.disk.grace]
+        return [name for name, file in found.items() if name not in live and (now or file.age >= self.disk.grace)]
 
     def flagged(self, commit: Commit) -> Iterator[Transcript]:
         """The flagged episodes of a shard, as they were read."""

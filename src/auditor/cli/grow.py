@@ -55,7 +55,10 @@ def merge(
 def compact(
     audit: Annotated[str, typer.Argument(metavar="AUDIT", help="An audit, here or on object storage.")],
     now: Annotated[  # noqa: FBT002  # a flag on the command line
-        bool, typer.Option("--now", help="Remove what is replaced at once, not after an hour: a query that is running may fail.")
+        bool,
+        typer.Option(
+            "--now", help="Remove what is replaced at once, not after an hour: for when nobody else reads or writes the audit."
+        ),
     ] = False,
 ) -> None:
     """Make few large files of an audit's many small ones, while others read it: the same rows, found faster."""
@@ -87,7 +90,7 @@ def compact(
     if told.waiting:
         say(
             f"{_count(told.waiting, 'replaced file')} {'stays' if told.waiting == 1 else 'stay'} for {told.seconds / 60:,.0f} minutes, for whoever is reading;"
-            f" the next scan or compact after that removes them. At once: auditor compact {audit} --now"
+            f" the next scan or compact after that removes them. If nobody is: auditor compact {audit} --now"
         )
 
 
