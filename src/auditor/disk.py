@@ -14,19 +14,33 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 import fsspec
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from auditor.errors import StoreError
 
+HOUR = 3600.0
+"""How long what others may still read or write is left alone, in seconds."""
+
+
+class File(NamedTuple):
+    """What a listing tells of a file: bytes, a stamp that changes when it is written again, seconds since it was written."""
+
+    size: int
+    stamp: str
+    age: float
+
 
 class Disk(Protocol):
-    """Files by name. `where` is what a user calls it; `filesystem` is fsspec's, None for a folder."""
+    """Files by name. `where` is what a user calls it; `filesystem` is fsspec's, None for a folder. A file that nothing names may be
+    another writer's work in progress while it is younger than `grace` seconds.
+    """
 
     where: str
     filesystem: Any
+    grace: float
 
     def at(self, name: str) -> str:
         """The path or URL of a file."""
@@ -37,6 +51,12 @@ class Disk(Protocol):
     def each(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Many small files, whole, in order; one that is gone by now is left out."""
 
+    def range(self, name: str, start: int, length: int) -> bytes:
+        """Some bytes of a file. FileNotFoundError where there is none."""
+
+    def size(self, name: str) -> int:
+        """The bytes of a file. FileNotFoundError where there is none."""
+
     def open(self, name: str) -> IO[bytes]:
         """A file to read from."""
 
@@ -46,14 +66,17 @@ class Disk(Protocol):
     def names(self, folder: str) -> list[str]:
         """The files right in a folder ("" is the audit itself), sorted; none where there is no folder."""
 
-    def old(self, name: str) -> bool:
-        """Whether a file that nothing names can be no other writer's work in progress."""
+    def listed(self, folder: str) -> dict[str, File]:
+        """The same files, with what the listing tells of them."""
 
     def part(self, name: str) -> contextlib.AbstractContextManager[Path]:
         """A local path to write to; the file has its name once the block ends without an error."""
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
+
+    def clear(self, names: Sequence[str]) -> None:
+        """Delete many. When this returns, they stay deleted whatever happens to the machine."""
 
     def begin(self) -> None:
         """Make the place ready for one writer. StoreError where that cannot be."""
@@ -78,6 +101,7 @@ class Folder:
     """A folder on this machine; one writer at a time, by a lock."""
 
     filesystem = None
+    grace = 0.0  # the lock keeps other writers out
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,6 +122,16 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 yield name, self.read(name)
 
+    def range(self, name: str, start: int, length: int) -> bytes:
+        """Seek and read."""
+        with self.open(name) as file:
+            file.seek(start)
+            return file.read(length)
+
+    def size(self, name: str) -> int:
+        """By stat."""
+        return (self.path / name).stat().st_size
+
     def open(self, name: str) -> IO[bytes]:
         """The file, opened."""
         return (self.path / name).open("rb")
@@ -112,9 +146,14 @@ class Folder:
             return sorted(entry.name for entry in os.scandir(self.path / folder) if entry.is_file())
         return []
 
-    def old(self, name: str) -> bool:
-        """Always: the lock keeps other writers out."""
-        return True
+    def listed(self, folder: str) -> dict[str, File]:
+        """Files alone, with size and time."""
+        found, now = {}, time.time()
+        for name in self.names(folder):
+            with contextlib.suppress(FileNotFoundError):
+                told = (self.path / folder / name).stat()
+                found[name] = File(told.st_size, str(told.st_mtime_ns), max(0.0, now - told.st_mtime))
+        return found
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[Path]:
@@ -127,17 +166,21 @@ class Folder:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(target)
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Unlink."""
         (self.path / name).unlink(missing_ok=True)
+
+    def clear(self, names: Sequence[str]) -> None:
+        """Unlink each, fsync of their folders."""
+        for name in names:
+            self.remove(name)
+        for folder in {(self.path / name).parent for name in names}:
+            if folder.is_dir():
+                _sync(folder)
 
     def begin(self) -> None:
         """Make the folder and take its lock. StoreError when it holds something else or another writer has it."""
@@ -171,14 +214,23 @@ class Folder:
         return _cache(str(self.path.resolve()))
 
 
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 class Remote:
     """A place on object storage. There is no lock: parts and commits are named by what is in them, so that two workers on one
     shard leave one, and nothing younger than an hour is swept away. A server that was reached once and refuses is asked again
     for two minutes.
     """
 
-    _HOUR = 3600.0
     _AT_ONCE = 256
+    _DELETED_AT_ONCE = 1000
+    grace = HOUR
     patience = 120.0
 
     def __init__(self, url: str) -> None:
@@ -210,6 +262,14 @@ class Remote:
                     # What failed among many is asked for again, with patience.
                     yield name, self.read(name) if isinstance(data, Exception) else data
 
+    def range(self, name: str, start: int, length: int) -> bytes:
+        """One get."""
+        return cast(bytes, self._ask(self.filesystem.cat_file, f"{self._root}/{name}", start=start, end=start + length))
+
+    def size(self, name: str) -> int:
+        """As the server has it."""
+        return int(self._ask(self.filesystem.info, f"{self._root}/{name}", refresh=True)["size"])
+
     def open(self, name: str) -> IO[bytes]:
         """Ranges are read as they are needed."""
         return cast(IO[bytes], self._ask(self.filesystem.open, f"{self._root}/{name}", "rb"))
@@ -223,19 +283,29 @@ class Remote:
 
     def names(self, folder: str) -> list[str]:
         """The objects right under a prefix."""
+        return sorted(name for name, _ in self._ls(folder))
+
+    def listed(self, folder: str) -> dict[str, File]:
+        """The same; sizes and times come with the listing."""
+        now = time.time()
+        return {name: self._file(folder, name, info, now) for name, info in sorted(self._ls(folder), key=lambda one: one[0])}
+
+    def _ls(self, folder: str) -> list[tuple[str, dict[str, Any]]]:
         try:
             found = self._ask(self.filesystem.ls, f"{self._root}/{folder}".rstrip("/"), detail=True, refresh=True)
         except FileNotFoundError:
             return []
-        return sorted(entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file")
+        return [(entry["name"].rpartition("/")[2], entry) for entry in found if entry["type"] == "file"]
 
-    def old(self, name: str) -> bool:
-        """Whether it was written over an hour ago."""
-        try:
-            stamp = self._ask(self.filesystem.modified, f"{self._root}/{name}")
-        except FileNotFoundError:
-            return False
-        return time.time() - cast(datetime, stamp).timestamp() > self._HOUR
+    def _file(self, folder: str, name: str, info: dict[str, Any], now: float) -> File:
+        """Backends name the time as they like; where none is known it is asked for. One that is gone by then is young."""
+        known = (info.get(key) for key in ("LastModified", "mtime", "last_modified", "created"))
+        written = next((one for one in known if isinstance(one, datetime)), None)
+        if written is None:
+            with contextlib.suppress(FileNotFoundError):
+                written = cast(datetime, self._ask(self.filesystem.modified, f"{self._root}/{folder}/{name}"))
+        age = max(0.0, now - written.timestamp()) if written else 0.0
+        return File(int(info.get("size") or 0), f"{info.get('ETag') or info.get('etag') or ''}{written}", age)
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[Path]:
@@ -249,6 +319,16 @@ class Remote:
         """Delete the object."""
         with contextlib.suppress(FileNotFoundError):
             self._ask(self.filesystem.rm_file, f"{self._root}/{name}")
+
+    def clear(self, names: Sequence[str]) -> None:
+        """A thousand at once."""
+        for start in range(0, len(names), self._DELETED_AT_ONCE):
+            some = names[start : start + self._DELETED_AT_ONCE]
+            try:
+                self._ask(self.filesystem.rm, [f"{self._root}/{name}" for name in some])
+            except FileNotFoundError:  # one of them was gone: some backends stop there
+                for name in some:
+                    self.remove(name)
 
     def begin(self) -> None:
         """Whether one can write is told by a first write. StoreError where the place holds something else."""

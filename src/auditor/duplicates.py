@@ -30,7 +30,7 @@ def find_duplicates(audit: Audit, commits: Sequence[Commit]) -> Duplicates:
     if audit.disk.filesystem is not None:
         con.register_filesystem(audit.disk.filesystem)
     try:
-        table(con, "_episodes", audit, [c.episodes for c in commits], EPISODES)
+        table(con, "_episodes", audit, [(c.episodes, c.shard) for c in commits], EPISODES)
     except duckdb.IOException as error:
         raise unreadable(audit, error) from None
     con.execute(

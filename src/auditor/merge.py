@@ -31,7 +31,7 @@ def merge(sources: Sequence[str], output: str, report: Callable[[Counter[str]], 
             target.write_about(abouts[0].model_copy(update={"finished": None, "summary": {}}))
         else:
             _agree([output, *sources], [target.about(), *abouts])
-        target.sweep(target.orphans())
+        target.tidy()
         there = {commit.shard: commit for commit in target.commits()}
         for audit in opened:
             for commit in audit.commits():

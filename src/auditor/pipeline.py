@@ -71,7 +71,7 @@ def scan(
     stage: Judge | None = None
     try:
         audit.write_about(about_of(audit, options, rubrics))
-        audit.sweep(audit.orphans())
+        audit.tidy()
         progress = Progress(sum(f.size for f in found))
         stage = progress.stage = _judge(audit, options, judging, rubrics, engine) if judging else None
 

@@ -27,7 +27,7 @@ Answers that are held against verdicts which have changed since are left out unt
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -35,7 +35,7 @@ import duckdb
 from auditor import families, reviewed
 from auditor.errors import QueryError, StoreError
 from auditor.readers import Unit, read, registry
-from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit, basis_of
+from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit, basis_of, is_pack, named_in, verdicts_of
 from auditor.text import excerpt
 from auditor.transcript import Transcript, content_hash
 
@@ -77,20 +77,17 @@ def _connect(audit: Audit, commits: Sequence[Commit]) -> duckdb.DuckDBPyConnecti
         con.register_filesystem(audit.disk.filesystem)
     con.execute(f"SET allowed_directories=[{quoted(audit.disk.at('').rstrip('/') + '/')}]; SET temp_directory=''")
     con.execute("SET enable_external_access=false")
-    episodes = [c.episodes for c in commits]
-    parts = sorted({part for c in commits for part, _ in c.rubrics.values()} | {j.part for c in commits for j in c.judged})
-    answers = [c.answers for c in commits if c.answers]
-    table(con, "_episodes", audit, episodes, EPISODES)
-    table(con, "_verdicts", audit, parts, VERDICTS)
-    table(con, "_answers", audit, answers, ANSWERS)
-    asking = [c.asking for c in commits if c.asking and c.asking.basis == basis_of(c)]
-    table(con, "_asked", audit, [a.answers for a in asking if a.answers], ASKED)
-    table(con, "_facts", audit, [a.facts for a in asking], FACTS)
+    table(con, "_episodes", audit, [(c.episodes, c.shard) for c in commits], EPISODES)
+    table(con, "_verdicts", audit, [one for c in commits for one in verdicts_of(c)], VERDICTS, _older(commits))
+    table(con, "_answers", audit, [(c.answers, c.shard) for c in commits if c.answers], ANSWERS)
+    asking = [(c.asking, c.shard) for c in commits if c.asking and c.asking.basis == basis_of(c)]
+    table(con, "_asked", audit, [(a.answers, shard) for a, shard in asking if a.answers], ASKED)
+    table(con, "_facts", audit, [(a.facts, shard) for a, shard in asking], FACTS)
     twice = audit.disk.exists("duplicates.parquet")
     if twice:
         con.execute(f"CREATE VIEW _duplicates AS SELECT * FROM read_parquet({quoted(audit.disk.at('duplicates.parquet'))})")
     _families(con, audit)
-    _views(con, audit, commits, twice=twice)
+    _views(con, audit, twice=twice)
     con.execute("SET lock_configuration=true")
     return con
 
@@ -108,8 +105,8 @@ def stale(audit: Audit) -> int:
     return sum(c.asking is not None and c.asking.basis != basis_of(c) for c in audit.commits())
 
 
-def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commit], *, twice: bool) -> None:
-    # Joins cost more than the scan: none is made where no episode stands twice, or where all rows of all parts are live.
+def _views(con: duckdb.DuckDBPyConnection, audit: Audit, *, twice: bool) -> None:
+    # Joins cost more than the scan: none is made where no episode stands twice.
     kept, own = "WHERE true", "t.episode_id"
     if twice:
         kept = "LEFT JOIN _duplicates d USING (shard, row) WHERE (d.shard IS NULL OR d.new_id IS NOT NULL)"
@@ -123,16 +120,7 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
     )
     # The condition keeps every row. DuckDB takes one to keep a fifth: joined to verdicts, it then holds the episodes in memory, not these.
     con.execute(f"CREATE VIEW episodes AS SELECT r.* EXCLUDE (shard, row), {family} WHERE r.episode_id IS NOT NULL")
-    live = ""
-    if any(len({part for part, _ in c.rubrics.values()}) > 1 or len({j.part for j in c.judged}) > 1 for c in commits):
-        # A rubric or judge was changed and run again: of an older part only what it still stands for counts. (The part that
-        # was written last stands for all that it holds.)
-        con.execute("CREATE TABLE _parts(file VARCHAR, rubric VARCHAR, view VARCHAR, detector VARCHAR)")
-        rows = [[part.rpartition("/")[2], rubric, "all", "signals"] for c in commits for rubric, (part, _) in c.rubrics.items()]
-        rows += [[j.part.rpartition("/")[2], j.rubric, j.view, j.detector] for c in commits for j in c.judged]
-        con.executemany("INSERT INTO _parts VALUES (?, ?, ?, ?)", rows)
-        live = "AND (parse_filename(t.filename), t.rubric, t.view, t.detector) IN (SELECT (file, rubric, view, detector) FROM _parts)"
-    con.execute(f"CREATE VIEW _machine AS SELECT {own}, t.* EXCLUDE (episode_id, filename) FROM _verdicts t {kept} {live}")
+    con.execute(f"CREATE VIEW _machine AS SELECT {own}, t.* EXCLUDE (episode_id) FROM _verdicts t {kept}")
     reviewed.add(con, audit)
     con.execute("CREATE VIEW verdicts AS SELECT * EXCLUDE (shard, row, evidence) FROM _live")
     con.execute(
@@ -153,17 +141,53 @@ def _views(con: duckdb.DuckDBPyConnection, audit: Audit, commits: Sequence[Commi
     )
 
 
-def table(con: duckdb.DuckDBPyConnection, name: str, audit: Audit, parts: Sequence[str], schema: pa.Schema) -> None:
-    """Make a view of the parts, empty with the columns of `schema` where there are none."""
-    if parts:
-        listed = ", ".join(quoted(audit.disk.at(part)) for part in parts)
-        con.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}]{', filename=true' if name == '_verdicts' else ''})"
+def _older(commits: Sequence[Commit]) -> set[str]:
+    """Verdict parts of shards whose rubric or judge was changed and run again: the older ones count for what they still stand for."""
+    pairs = [({part for part, _ in c.rubrics.values()}, {j.part for j in c.judged}) for c in commits]
+    return {part for pair in pairs for parts in pair if len(parts) > 1 for part in parts if not is_pack(part)}
+
+
+def table(
+    con: duckdb.DuckDBPyConnection, name: str, audit: Audit, named: Iterable[tuple[str, ...]], schema: pa.Schema,
+    older: Collection[str] = (),
+) -> None:  # fmt: skip
+    """Make a view of the rows that count, empty with the columns of `schema` where there are none.
+
+    `named` is (part, shard), or (part, shard, rubric, view, detector), of all that commits stand for; of the parts in `older`, and
+    of packs that are not named by all any more, only such rows count.
+    """
+    by_part: dict[str, list[tuple[str, ...]]] = {}
+    for part, *key in named:
+        by_part.setdefault(part, []).append((part.rpartition("/")[2], *key))
+    partly = [part for part, rows in by_part.items() if part in older or (is_pack(part) and named_in(part) != len(rows))]
+    found = []
+    if whole := [part for part in by_part if part not in set(partly)]:
+        found.append(f"SELECT * FROM read_parquet({_listed(audit, whole)})")
+    if partly:
+        # Joins cost more than the scan: one is made for these parts alone.
+        found.append(
+            f"SELECT * EXCLUDE (filename) FROM read_parquet({_listed(audit, partly)}, filename=true) t"
+            f" WHERE {_live(con, name, [row for part in partly for row in by_part[part]])}"
         )
-        return
     columns = ", ".join(f'NULL::{_type(f.type)} AS "{f.name}"' for f in schema)
-    extra = ", NULL::VARCHAR AS filename" if name == "_verdicts" else ""
-    con.execute(f"CREATE VIEW {name} AS SELECT {columns}{extra} WHERE false")
+    con.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(found) or f'SELECT {columns} WHERE false'}")
+
+
+def _listed(audit: Audit, parts: Iterable[str]) -> str:
+    return f"[{', '.join(quoted(audit.disk.at(part)) for part in parts)}]"
+
+
+def _live(con: duckdb.DuckDBPyConnection, name: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """A condition on rows with their filename, from (file, shard …) of what counts."""
+    import pyarrow as pa
+
+    columns = ("file", "shard", "rubric", "view", "detector")[: len(rows[0])]
+    given = pa.table({column: list(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)})
+    con.register("_given", given)
+    con.execute(f"CREATE TABLE _of{name} AS FROM _given")
+    con.unregister("_given")
+    keys = ", ".join(f"t.{column}" for column in columns[1:])
+    return f"(parse_filename(t.filename), {keys}) IN (SELECT ({', '.join(columns)}) FROM _of{name})"
 
 
 def _type(kind: pa.DataType) -> str:
@@ -297,7 +321,7 @@ def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) 
     Flagged episodes come out of the audit; others are read from their source again. QueryError when neither is there.
     """
     name, shard, _, source, content = find_row(audit, con, episode)
-    commit = next(c for c in audit.commits() if c.shard == shard)
+    commit = audit.load(shard)
     for transcript in audit.flagged(commit):
         if content_hash(transcript) == content:
             return name, transcript

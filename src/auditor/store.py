@@ -7,18 +7,24 @@
     replies/<shard>.parquet    where several machines judge: what the judge said of the shard, paid for
     facts/<shard>-<hash>.parquet       what the episodes that are asked are held against, frozen before the first question
     answers/<shard>-a<hash>.parquet    what they answered
+    commits/pack-<generation>-<hash>.jsonl     many commits, one a line (see `auditor.commits`), and in each folder
+    episodes/pack-<n>-<hash>.parquet           many parts in one: made by `auditor compact`; n is how often commits name it
     rejects.jsonl              records that could not be read: file, line or offset, reason, hint
     duplicates.parquet         rows that are the same episode as an earlier row, or share its id
 
 What survives a crash: every file is written under a temporary name, fsynced and renamed; a shard counts only
 once its commit is there, and the commit is written last. So a kill at any moment loses at most the shards in
 flight, which the next run does again from the start. Parts without a commit are invisible, and removed.
+
+Rows of a pack that no commit stands for any more (the shard has changed, or was judged again) stay in it until the next
+compaction: whoever reads one takes only the rows of the shard that it wants (`Audit.table`), or all if it is named n times.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -30,16 +36,18 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, Field
 
 from auditor.asked import Answer
-from auditor.disk import Folder, disk
+from auditor.commits import Commits, Found, own_file
+from auditor.disk import HOUR, Folder, disk
 from auditor.errors import StoreError
 from auditor.readers.auditor import read as read_line
 from auditor.readers.auditor import write as write_line
 from auditor.readers.base import Context, Reject
-from auditor.readers.files import lines, open_plain
+from auditor.readers.files import lines, open_plain, plain
 from auditor.transcript import Source, Transcript
 from auditor.verdict import Verdict
 
 FORMAT = 1
+FOLDERS = ("episodes", "verdicts", "answers", "facts", "flagged")
 _FLUSH_ROWS = 4096
 
 EPISODES = pa.schema(
@@ -129,6 +137,13 @@ class Asking(BaseModel):
     hash: str = ""
     open: int = 0
     basis: str = ""
+    frozen: str = ""
+    """Where `facts` is a pack: the name under which they were frozen."""
+
+    @property
+    def known_as(self) -> str:
+        """The name of the facts that changes only with them."""
+        return self.frozen or self.facts
 
 
 class Commit(BaseModel):
@@ -145,6 +160,8 @@ class Commit(BaseModel):
     answers: str | None = None
     asking: Asking | None = None
     flagged: list[str] = Field(default_factory=list)
+    frames: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    """Of a pack in `flagged`: where the shard's own bytes start, and how many they are."""
     rejects: list[tuple[str, int | None, int | None, str, str]] = Field(default_factory=list)
     skip: list[tuple[str, int, int]] = Field(default_factory=list)
     """Records that kill their reader: left out, and in `rejects`."""
@@ -187,6 +204,7 @@ class Audit:
     def __init__(self, path: str | Path) -> None:
         self.disk = disk(path)
         self.where = self.disk.where
+        self._commits = Commits(self.disk)
 
     @property
     def path(self) -> Path:
@@ -241,58 +259,92 @@ class Audit:
         """A temporary path to write to; it gets its name when the block ends without an error."""
         return self.disk.part(name)
 
-    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet part, whole."""
+    def table(self, name: str, shard: str | None, columns: list[str] | None = None) -> pa.Table:
+        """The rows of a shard in a Parquet part, in their order: a pack holds those of others too. None: all rows."""
         with self.disk.open(name) as file:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file, columns=columns, filters=[("shard", "=", shard)] if shard else None)
 
     def commits(self) -> Iterator[Commit]:
         """All shards that are done."""
-        names = [f"commits/{name}" for name in self.disk.names("commits") if name.endswith(".json")]
-        for name, data in self.disk.each(names):
+        for commit, _ in self.found():
+            yield commit
+
+    def found(self) -> Iterator[tuple[Commit, Found]]:
+        """The same, each with the file that it stands in."""
+        for found in self._commits.each():
             try:
-                yield Commit.model_validate_json(data)
+                yield Commit.model_validate_json(found.data), found
             except ValueError as error:
-                where = self.disk.at(name)
+                where = self.disk.at(found.file)
                 raise StoreError(f"{where}: damaged ({' '.join(str(error).split())[:80]}); delete it and scan again") from None
 
     def load(self, shard: str) -> Commit:
-        """One shard that is done."""
-        return Commit.model_validate_json(self.disk.read(f"commits/{shard}.json"))
+        """One shard that is done. FileNotFoundError where it is not."""
+        return Commit.model_validate_json(self._commits.find(shard))
 
     def commit(self, commit: Commit) -> None:
         """Make a shard count."""
-        self.write(f"commits/{commit.shard}.json", commit.model_dump_json().encode())
+        self.write(own_file(commit.shard), commit.model_dump_json().encode())
 
     def drop(self, commit: Commit) -> None:
         """Forget a shard whose sources changed. Its commit goes first, so that no half of it is ever read."""
-        self.disk.remove(f"commits/{commit.shard}.json")
+        self._commits.drop(commit.shard)
         self.sweep([*parts_of(commit), f"replies/{commit.shard}.parquet"])
 
     def sweep(self, names: Iterable[str]) -> None:
-        """Delete parts that no commit names."""
+        """Delete parts that a shard no longer names. Packs stay: other shards may name them (`tidy` knows)."""
         for name in names:
-            self.disk.remove(name)
+            if not is_pack(name):
+                self.disk.remove(name)
 
-    def orphans(self) -> list[str]:
-        """Parts and temporary files that no commit names: left by a kill."""
+    def tidy(self, *, now: bool = False) -> int:
+        """Delete what nothing names: left by a kill, or replaced by a compaction an hour ago (with `now`: just now). Returns how many."""
+        found = self.orphans(now=now)
+        self.disk.clear(found)
+        return len(found)
+
+    def orphans(self, *, now: bool = False) -> list[str]:
+        """Parts and temporary files that no commit names. Parts that a compaction replaced less than an hour ago are still read,
+        so while the newest pack of commits is younger no part is one. With `now` nobody else reads or writes here: all are.
+        """
         live = {name for commit in self.commits() for name in parts_of(commit)}
-        folders = ("episodes", "verdicts", "answers", "facts", "flagged", "commits")
-        found = [f"{f}/{name}" for f in folders for name in self.disk.names(f) if f != "commits" or name.endswith(".tmp")]
-        return [name for name in found if name not in live and self.disk.old(name)]
+        commits = self.disk.listed("commits")
+        young = not now and any(commits[name].age < HOUR for name in self._commits.packs() if name in commits)
+        found = {f"commits/{name}": file for name, file in commits.items() if name.endswith(".tmp")}
+        for folder in FOLDERS:
+            here = self.disk.listed(folder).items()
+            found |= {f"{folder}/{name}": file for name, file in here if not young or name.endswith(".tmp")}
+        return [name for name, file in found.items() if name not in live and (now or file.age >= self.disk.grace)]
 
     def flagged(self, commit: Commit) -> Iterator[Transcript]:
         """The flagged episodes of a shard, as they were read."""
         for name in commit.flagged:
-            with open_plain(self.disk.at(name)) as stream:
+            frame = commit.frames.get(name)
+            with plain(io.BytesIO(self.disk.range(name, *frame))) if frame else open_plain(self.disk.at(name)) as stream:
                 for line in lines(stream):
                     yield from read_line(line.data or b"", Context(Source(path=name)))
+
+
+def is_pack(name: str) -> bool:
+    """Whether a part holds rows of several shards."""
+    return "/pack-" in name
+
+
+def named_in(pack: str) -> int:
+    """How often commits named a pack when it was made, by its name. While they do, all of its rows count."""
+    return int(pack.rpartition("/")[2].split("-")[1])
 
 
 def basis_of(commit: Commit) -> str:
     """Changes when a shard's verdicts do."""
     live = [*sorted(commit.rubrics.items()), *sorted((j.rubric, j.view, j.detector, j.hash, j.open) for j in commit.judged)]
     return hashlib.sha256(repr(live).encode()).hexdigest()[:16]
+
+
+def verdicts_of(commit: Commit) -> list[tuple[str, str, str, str, str]]:
+    """(part, shard, rubric, view, detector) of all verdicts that a shard stands for."""
+    signals = [(part, commit.shard, rubric, "all", "signals") for rubric, (part, _) in commit.rubrics.items()]
+    return [*signals, *((j.part, commit.shard, j.rubric, j.view, j.detector) for j in commit.judged)]
 
 
 def parts_of(commit: Commit) -> set[str]:

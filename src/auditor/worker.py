@@ -110,6 +110,7 @@ def _commit(
         asking=task.base.asking if task.base else None,
         answers=names["answers"] if asks or task.base is None else task.base.answers,
         flagged=list(dict.fromkeys(flagged)),
+        frames=task.base.frames if task.base else {},
         rejects=[tuple(r) for r in rejects],
         skip=[tuple(k) for k in task.skip],
         counts=dict(counts),

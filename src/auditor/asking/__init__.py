@@ -245,7 +245,7 @@ class _Run:
 
     async def _read(self, commit: Commit, rows: Iterable[int]) -> AsyncIterator[tuple[int, Transcript]]:
         """The rows of a shard, read in a thread: other episodes are asked meanwhile."""
-        table = self.audit.table(commit.episodes, columns=["row", "content_hash"])
+        table = self.audit.table(commit.episodes, commit.shard, columns=["row", "content_hash"])
         known = dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
         stream = self.sources.read(commit, {row: known[row] for row in rows})
         while (item := await asyncio.to_thread(next, stream, None)) is not None:
@@ -289,7 +289,7 @@ class _Run:
             else [self.rubric.signals_hash if self.rubric else ""]
         )
         value = [
-            VERSION, commit.asking.facts if commit.asking else "", gone(commit), [r.id for r in self.rungs], self.options.samples,
+            VERSION, commit.asking.known_as if commit.asking else "", gone(commit), [r.id for r in self.rungs], self.options.samples,
             self.options.seed, self.questions.hash, to, by, self.rubric.judge_hash if self.rubric else "",
         ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -29,7 +29,7 @@ def freeze(audit: Audit, shard: str, jobs: Sequence[Job]) -> None:
     name = f"facts/{shard}-{digest}.parquet"
     before = audit.load(shard)
     basis = store.basis_of(before)
-    if before.asking is not None and (before.asking.facts, before.asking.basis) == (name, basis):
+    if before.asking is not None and (before.asking.known_as, before.asking.basis) == (name, basis):
         return
     with audit.part(name) as path:
         part = store.Rows(path, store.FACTS)
@@ -53,7 +53,7 @@ def jobs(audit: Audit, commit: Commit) -> Iterator[Job]:
     """The frozen jobs of a shard. StoreError where they are not what was frozen."""
     if commit.asking is None:
         return
-    for row in _read(audit, commit.asking.facts):
+    for row in _read(audit, commit, commit.asking.facts):
         facts = tuple(
             Fact(**{k: f[k] for k in _FACT}, evidence=Evidence(**{k: f[k] for k in _SPAN})) for f in row["facts"]
         )  # fmt: skip
@@ -63,14 +63,15 @@ def jobs(audit: Audit, commit: Commit) -> Iterator[Job]:
         yield job
 
 
-def _read(audit: Audit, part: str) -> list[dict[str, Any]]:
+def _read(audit: Audit, commit: Commit, part: str) -> list[dict[str, Any]]:
     try:
-        rows: list[dict[str, Any]] = audit.table(part).to_pylist()
+        rows: list[dict[str, Any]] = audit.table(part, commit.shard).to_pylist()
     except (OSError, ArrowInvalid) as error:
         told = " ".join(str(error).split())[:120]
-        raise StoreError(
-            f"{audit.disk.at(part)}: cannot be read ({told}); delete commits/{part.split('/')[1][:16]}.json and scan again"
-        ) from None
+        way = f"delete commits/{commit.shard}.json and scan again"
+        if store.is_pack(part):
+            way = "restore it from a copy, or scan into a new audit"
+        raise StoreError(f"{audit.disk.at(part)}: cannot be read ({told}); {way}") from None
     return rows
 
 
@@ -84,7 +85,7 @@ def answered(audit: Audit, commit: Commit) -> int:
     """How many answers a shard has."""
     if commit.asking is None or commit.asking.answers is None:
         return 0
-    return len(_read(audit, commit.asking.answers))
+    return len(_read(audit, commit, commit.asking.answers))
 
 
 class Made(NamedTuple):
@@ -134,7 +135,7 @@ def merged(
     held = {(j.episode_id, j.control, j.hash) for j in jobs}
     rows = {_cell(r): r for r in found}
     dropped = 0
-    for row in _read(audit, commit.asking.answers) if commit.asking and commit.asking.answers else ():
+    for row in _read(audit, commit, commit.asking.answers) if commit.asking and commit.asking.answers else ():
         now = made.get(row["model"])
         same = now is None or now == Made(row["endpoint"], row["questions"], row["detector"])
         new = rows.get(_cell(row))

@@ -1,4 +1,4 @@
-"""merge, watch and plan: audits of several machines, audits that grow, and what a scan would take."""
+"""merge, compact, watch and plan: audits of several machines, audits that grow, and what a scan would take."""
 
 from __future__ import annotations
 
@@ -49,6 +49,49 @@ def merge(
         )
     told = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in summary.items() if n or k in ("episodes", "rejects"))
     say(f"{output}: {told}. Next: auditor report {output}")
+
+
+@app.command(epilog="Examples: auditor compact audit/   |   auditor compact s3://bucket/audit --now   (where nobody reads it)")
+def compact(
+    audit: Annotated[str, typer.Argument(metavar="AUDIT", help="An audit, here or on object storage.")],
+    now: Annotated[  # noqa: FBT002  # a flag on the command line
+        bool,
+        typer.Option(
+            "--now", help="Remove what is replaced at once, not after an hour: for when nobody else reads or writes the audit."
+        ),
+    ] = False,
+) -> None:
+    """Make few large files of an audit's many small ones, while others read it: the same rows, found faster."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    from auditor import compact as compacting
+
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        told = compacting.compact(
+            audit,
+            lambda c: bar.update(task, description=f"{c['done']:,} of {c['groups']:,} groups, {c['parts']:,} parts read"),
+            now=now,
+        )
+    shards, (parts, parts_after), (commits, commits_after) = _count(told.shards, "shard"), told.parts, told.commits
+    if told.changed:
+        say(
+            f"{audit}: {shards}: {_count(parts, 'part')} → {parts_after:,}, their commits in {_count(commits, 'file')} → {commits_after:,}"
+        )
+    elif told.shards < 2:
+        say(f"{audit}: nothing to do: it has {shards}")
+    else:
+        say(
+            f"{audit}: nothing to do: {shards} in {_count(parts_after, 'part')}, their commits in {_count(commits_after, 'file')}"
+        )
+    if told.removed:
+        say(f"removed what nothing names any more: {_count(told.removed, 'file')}")
+    if told.waiting:
+        say(
+            f"{_count(told.waiting, 'replaced file')} {'stays' if told.waiting == 1 else 'stay'} for {told.seconds / 60:,.0f} minutes, for whoever is reading;"
+            f" the next scan or compact after that removes them. If nobody is: auditor compact {audit} --now"
+        )
 
 
 @app.command(epilog="Example: auditor watch rollouts/ -o audit/ --metrics 9400   (Ctrl-C ends it; run it again to go on)")
@@ -189,6 +232,10 @@ def plan(
     say(
         "estimated by bytes from a random sample of shards; second calls (a quote that is not there, the last reading of a long episode) come on top"
     )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _time(seconds: float) -> str:

@@ -81,7 +81,7 @@ class Carrier:
         if not self._audit.disk.exists(self._name):
             return []
         try:
-            rows: list[dict[str, Any]] = self._audit.table(self._name).to_pylist()
+            rows: list[dict[str, Any]] = self._audit.table(self._name, None).to_pylist()
         except ArrowInvalid as error:
             told = " ".join(str(error).split())[:120]
             raise StoreError(

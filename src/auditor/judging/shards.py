@@ -62,7 +62,7 @@ def candidates(audit: Audit, commit: Commit) -> set[tuple[int, str]]:
     """(row, rubric) of all that signals flagged in a shard."""
     found: set[tuple[int, str]] = set()
     for part in {part for part, _ in commit.rubrics.values()}:
-        table = audit.table(part, columns=["row", "rubric", "flagged"])
+        table = audit.table(part, commit.shard, columns=["row", "rubric", "flagged"])
         for row, rubric, flagged in zip(*(table.column(i).to_pylist() for i in range(3)), strict=True):
             if flagged and commit.rubrics.get(rubric, ("", ""))[0] == part:
                 found.add((row, rubric))
@@ -71,5 +71,5 @@ def candidates(audit: Audit, commit: Commit) -> set[tuple[int, str]]:
 
 def episodes(audit: Audit, commit: Commit) -> Iterator[tuple[int, str, str | None]]:
     """(row, episode id, model) of a shard."""
-    table = audit.table(commit.episodes, columns=["row", "episode_id", "model"])
+    table = audit.table(commit.episodes, commit.shard, columns=["row", "episode_id", "model"])
     yield from zip(*(table.column(i).to_pylist() for i in range(3)), strict=True)

@@ -111,7 +111,11 @@ def open_bytes(path: str) -> IO[bytes]:
 
 def open_plain(path: str) -> IO[bytes]:
     """The file decompressed, by its content: gzip, bzip2, Zstandard (several frames too) or as it is."""
-    raw = open_bytes(path)
+    return plain(open_bytes(path))
+
+
+def plain(raw: IO[bytes]) -> IO[bytes]:
+    """The same of a stream."""
     magic = raw.read(4)
     raw.seek(0)
     if magic[:2] == b"\x1f\x8b":
