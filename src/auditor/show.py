@@ -151,7 +151,11 @@ def counted(unknown: dict[str, int]) -> str:
 
 def evidence_of(con: Any, episode_id: str) -> list[dict[str, Any]]:
     """All evidence of an episode, in message order."""
-    columns, rows = run(con, 'SELECT * FROM evidence WHERE episode_id = ? ORDER BY message, "start", rubric', [episode_id])
+    columns, rows = run(
+        con,
+        'SELECT * FROM evidence WHERE episode_id = ? ORDER BY message, "start", rubric, detector, view, signal, "end"',
+        [episode_id],
+    )
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
