@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from run import AUDITOR, timed
 
 import auditor.report as reporting
-from auditor import store
+from auditor import store, tables
 from auditor.rubric import Rubric, load_all
 
 MODELS = ("heron-2-large", "magpie-4", "dunlin-mini", None)
@@ -93,7 +93,7 @@ def proofs(counts: np.ndarray, signals: list[str | None], rng: np.random.Generat
         "end": pa.array(rng.integers(900, 999, size=total)),
         "quote": quotes,
     }
-    struct = pa.StructArray.from_arrays([fields[f.name].cast(f.type) for f in store.EVIDENCE], fields=[*store.EVIDENCE])
+    struct = pa.StructArray.from_arrays([fields[f.name].cast(f.type) for f in tables.EVIDENCE], fields=[*tables.EVIDENCE])
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), struct)
 
 
@@ -116,7 +116,7 @@ def make_shard(audit: store.Audit, number: int, first: int, rows: int, tasks: in
         "source": f"/logs/{number}.jsonl", "record": at, "offset": at * 31_000, "line": at + 1, "messages": rng.integers(4, 90, size=rows),
         "tokens": rng.integers(500, 9000, size=rows), "content_hash": ids, "ignored": "{}", "metadata": '{"run": "nightly", "seed": 7}',
     }  # fmt: skip
-    write(audit, f"episodes/{shard}.parquet", store.EPISODES, rows, episodes)
+    write(audit, f"episodes/{shard}.parquet", tables.EPISODES, rows, episodes)
 
     each = len(rubrics)
     of, rubric = np.repeat(at, each), np.tile(np.arange(each), rows)
@@ -131,7 +131,7 @@ def make_shard(audit: store.Audit, number: int, first: int, rows: int, tasks: in
         "attributes": either(json.dumps({"signals": names[:2], "weight": 3, "codes": ["K2", "K4"]}), '{"signals":[],"weight":0,"codes":[]}', hit),
         "weight": 1.0, "evidence": proofs(np.where(hit, rng.integers(1, 4, size=len(hit)), 0), [*names], rng),
     }  # fmt: skip
-    write(audit, f"verdicts/{shard}-s.parquet", store.VERDICTS, rows * each, signals)
+    write(audit, f"verdicts/{shard}-s.parquet", tables.VERDICTS, rows * each, signals)
 
     place = next(i for i, r in enumerate(rubrics) if r.id == JUDGED)
     candidate = hit[rubric == place]
@@ -154,7 +154,7 @@ def make_shard(audit: store.Audit, number: int, first: int, rows: int, tasks: in
         "rationale": either(FINDING["what"], "", flagged), "weight": np.where(read, np.where(candidate, 1, 1 / DRAWN), 0.0),
         "error": either(None, "not drawn", read), "evidence": proofs(np.where(flagged, 2, 0), [None], rng),
     }  # fmt: skip
-    write(audit, f"verdicts/{shard}-j.parquet", store.VERDICTS, rows, judged)
+    write(audit, f"verdicts/{shard}-j.parquet", tables.VERDICTS, rows, judged)
 
     asked = pa.array(at[rng.random(rows) < ASKED])
     answers = {
@@ -162,7 +162,7 @@ def make_shard(audit: store.Audit, number: int, first: int, rows: int, tasks: in
         "mode": "log", "status": "ok", "answer_class": pick(["full", "denial", "evasive"], rng.integers(3, size=len(asked))),
         "answer": "No, I did not change any test.", "question": 8, "reply": 9, "rubric_hash": rubrics[0].signals_hash,
     }  # fmt: skip
-    write(audit, f"answers/{shard}-s.parquet", store.ANSWERS, len(asked), answers)
+    write(audit, f"answers/{shard}-s.parquet", tables.ANSWERS, len(asked), answers)
     audit.commit(
         store.Commit(
             shard=shard,
@@ -242,7 +242,7 @@ def costs(*works: Callable[[], object]) -> list[tuple[float, float]]:
 
 def columns(connection: Any, sent: Sent) -> dict[str, set[str]]:
     """Table → the columns that a SELECT reads of its Parquet files, by DuckDB's own plan; those of conditions too."""
-    schemas = {"_episodes": store.EPISODES, "_verdicts": store.VERDICTS, "_answers": store.ANSWERS}
+    schemas = {"_episodes": tables.EPISODES, "_verdicts": tables.VERDICTS, "_answers": tables.ANSWERS}
     found: dict[str, set[str]] = {}
 
     def walk(node: dict[str, Any]) -> None:

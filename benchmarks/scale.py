@@ -23,7 +23,7 @@ import orjson
 import zstandard
 from run import AUDITOR, timed
 
-from auditor import pipeline, plan, store, worker
+from auditor import pipeline, plan, store, tables, worker
 from auditor.readers import files
 from auditor.rubric import load_all
 from auditor.store import Audit, Commit
@@ -162,7 +162,7 @@ def finished(audit: Audit, options: plan.Options, tasks: list[plan.Task]) -> Non
         for part in store.parts_of(made) - {made.episodes}:
             os.link(audit.path / part, audit.path / name[part])
         # Written without waiting for the disk, as nothing here is to survive a crash.
-        rows = store.Rows(audit.path / name[made.episodes], store.EPISODES)
+        rows = tables.Rows(audit.path / name[made.episodes], tables.EPISODES)
         facts = {"shard": task.shard, "episode_id": f"e{number}", "source": task.files[0].path, "content_hash": f"{number:064x}"}
         rows.add(tuple({**row, **facts}.values()))
         rows.close()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode
 
-from auditor import store
+from auditor import store, tables
 from auditor.rubric import load_all
 from auditor.transcript import Message, Transcript, content_hash
 from auditor.verdict import Evidence, Status, Verdict
@@ -36,15 +36,15 @@ def make(path: Path, episodes: int) -> None:
     for start in range(0, episodes, SHARD):
         shard = f"{start:08d}"
         with audit.part(f"episodes/{shard}.parquet") as a, audit.part(f"verdicts/{shard}-1.parquet") as b:
-            rows, verdicts = store.Rows(a, store.EPISODES), store.Rows(b, store.VERDICTS)
+            rows, verdicts = tables.Rows(a, tables.EPISODES), tables.Rows(b, tables.VERDICTS)
             for i in range(start, min(start + SHARD, episodes)):
                 t = Transcript(
                     id=f"episode-{i:06d}", model=f"model-{i % 7}", task=f"Bring suite {i % 1000:06d} in order", environment=f"env-{i % 20}",
                     messages=(Message(role="assistant", content="x" * 100),), reasoning_kind="raw",
                 )  # fmt: skip
-                rows.add(store.episode_row(t, shard, i, content_hash(t)))
+                rows.add(tables.episode_row(t, shard, i, content_hash(t)))
                 for n, rubric in enumerate(RUBRICS):
-                    verdicts.add(store.verdict_row(verdict(t.id, i, rubric, flagged=(i + n) % 10 == 0), t.model, shard, i))
+                    verdicts.add(tables.verdict_row(verdict(t.id, i, rubric, flagged=(i + n) % 10 == 0), t.model, shard, i))
             rows.close()
             verdicts.close()
         live = dict.fromkeys(RUBRICS, (f"verdicts/{shard}-1.parquet", "h"))

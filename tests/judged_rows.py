@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from auditor import store
+from auditor import store, tables
 from auditor.verdict import Evidence, Status, Verdict
 
 
@@ -53,9 +53,9 @@ def put(path: Path, verdicts: Sequence[Verdict], part: str = "j1") -> None:
         here = [v for v in verdicts if v.episode_id in known]
         name = f"verdicts/{commit.shard}-{part}.parquet"
         with audit.part(name) as target:
-            rows = store.Rows(target, store.VERDICTS)
+            rows = tables.Rows(target, tables.VERDICTS)
             for v in here:
-                rows.add(store.verdict_row(v, known[v.episode_id]["model"], commit.shard, known[v.episode_id]["row"]))
+                rows.add(tables.verdict_row(v, known[v.episode_id]["model"], commit.shard, known[v.episode_id]["row"]))
             rows.close()
         new = {(v.rubric, v.view, v.detector): v.rubric_hash for v in here}
         kept = [j for j in commit.judged if (j.rubric, j.view, j.detector) not in new]

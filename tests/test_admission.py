@@ -8,7 +8,8 @@ from scipy.stats import norm
 
 from auditor import admission
 from auditor.query import connect
-from auditor.store import ASKED, EPISODES, FACTS, About, Asking, Audit, Commit, Rows, basis_of
+from auditor.store import About, Asking, Audit, Commit, basis_of
+from auditor.tables import ASKED, EPISODES, FACTS, Rows
 
 SHARD = "s"
 

@@ -378,14 +378,14 @@ def many(folder, count):
     (given,) = audit.commits()
     tables = {"episodes": given.episodes, "verdicts": next(iter(given.rubrics.values()))[0], "answers": given.answers}
     kept = {role: (audit.table(name, given.shard).to_pylist(), name) for role, name in tables.items()}
-    schemas = {"episodes": store.EPISODES, "verdicts": store.VERDICTS, "answers": store.ANSWERS}
+    schemas = {"episodes": tables.EPISODES, "verdicts": tables.VERDICTS, "answers": tables.ANSWERS}
     flagged = audit.disk.read(given.flagged[0])
     for n in range(count):
         shard = hashlib.sha256(str(n).encode()).hexdigest()[:16]
         names = {role: f"{role}/{shard}.parquet" for role in tables}
         for role, (found, _) in kept.items():
             with audit.part(names[role]) as path:
-                rows = store.Rows(path, schemas[role])
+                rows = tables.Rows(path, schemas[role])
                 for row in found:
                     rows.add(tuple(({**row, "shard": shard, "episode_id": f"{n}-{row['row']}"})[f.name] for f in schemas[role]))
                 rows.close()

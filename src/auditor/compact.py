@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from auditor import commits as files
-from auditor import store
+from auditor import store, tables
 from auditor.disk import HOUR, File
 from auditor.errors import StoreError
 from auditor.packs import Piece, write
@@ -42,12 +42,12 @@ def _one(part: Callable[[Commit], str | None]) -> Callable[[Commit], list[tuple[
     return lambda c: [(name, c.shard)] if (name := part(c)) else []
 
 
-EPISODES = Role("episodes", "", store.EPISODES, _one(lambda c: c.episodes))
-SIGNALS = Role("verdicts", "s", store.VERDICTS, lambda c: [one for one in verdicts_of(c) if one[-1] == "signals"])
-JUDGES = Role("verdicts", "j", store.VERDICTS, lambda c: [one for one in verdicts_of(c) if one[-1] != "signals"])
-ANSWERS = Role("answers", "", store.ANSWERS, _one(lambda c: c.answers))
-ASKED = Role("answers", "a", store.ASKED, _one(lambda c: c.asking.answers if c.asking else None))
-FACTS = Role("facts", "", store.FACTS, _one(lambda c: c.asking.facts if c.asking else None))
+EPISODES = Role("episodes", "", tables.EPISODES, _one(lambda c: c.episodes))
+SIGNALS = Role("verdicts", "s", tables.VERDICTS, lambda c: [one for one in verdicts_of(c) if one[-1] == "signals"])
+JUDGES = Role("verdicts", "j", tables.VERDICTS, lambda c: [one for one in verdicts_of(c) if one[-1] != "signals"])
+ANSWERS = Role("answers", "", tables.ANSWERS, _one(lambda c: c.answers))
+ASKED = Role("answers", "a", tables.ASKED, _one(lambda c: c.asking.answers if c.asking else None))
+FACTS = Role("facts", "", tables.FACTS, _one(lambda c: c.asking.facts if c.asking else None))
 FLAGGED = Role("flagged", "", None, lambda c: [(part, c.shard) for part in c.flagged])
 ROLES = (EPISODES, SIGNALS, JUDGES, ANSWERS, ASKED, FACTS, FLAGGED)
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import duckdb
 
 from auditor.query import quoted, table, unreadable
-from auditor.store import EPISODES, Audit, Commit, Duplicates
+from auditor.store import Audit, Commit, Duplicates
+from auditor.tables import EPISODES
 
 _NAME = "duplicates.parquet"
 

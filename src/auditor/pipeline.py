@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from auditor import plan, store
+from auditor import plan, store, tables
 from auditor.engines import Died, Engine
 from auditor.engines.local import Local, alone
 from auditor.errors import AuditorError, ServerError, StoreError
@@ -229,6 +229,6 @@ def finish(audit: Audit) -> None:
         r for commit in commits for r in ((p, ln or 0, o or 0, reason, hint) for p, ln, o, reason, hint in commit.rejects)
     )
     audit.write(
-        "rejects.jsonl", b"".join(store.reject_line((p, ln or None, o, reason, hint)) for p, ln, o, reason, hint in rejects)
+        "rejects.jsonl", b"".join(tables.reject_line((p, ln or None, o, reason, hint)) for p, ln, o, reason, hint in rejects)
     )
     audit.write_about(audit.about().model_copy(update={"summary": dict(summary), "duplicates": found, "finished": _now()}))

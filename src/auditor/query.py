@@ -35,7 +35,8 @@ import duckdb
 from auditor import families, reviewed
 from auditor.errors import QueryError, StoreError
 from auditor.readers import Unit, read, registry
-from auditor.store import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS, Audit, Commit, basis_of, is_pack, named_in, verdicts_of
+from auditor.store import Audit, Commit, basis_of, is_pack, named_in, verdicts_of
+from auditor.tables import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS
 from auditor.text import excerpt
 from auditor.transcript import Transcript, content_hash
 

@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor import labels
-from auditor.store import EVIDENCE, Audit
+from auditor.store import Audit
+from auditor.tables import EVIDENCE
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from auditor import asked as asking
-from auditor import plan, store
+from auditor import plan, store, tables
 from auditor.join import Join
 from auditor.ledger import build as build_ledger
 from auditor.plan import Killer, Options, Task
@@ -54,10 +54,10 @@ def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counte
     rejects: list[Reject] = []
     asks = next((r for r in scanner.rubrics if r.asks), None)
     with ExitStack() as stack:
-        episodes = None if task.base else store.Rows(stack.enter_context(audit.part(names["episodes"])), store.EPISODES)
-        verdicts = store.Rows(stack.enter_context(audit.part(names["verdicts"])), store.VERDICTS)
-        answers = store.Rows(stack.enter_context(audit.part(names["answers"])), store.ANSWERS)
-        flagged = store.Lines(stack.enter_context(audit.part(names["flagged"])))
+        episodes = None if task.base else tables.Rows(stack.enter_context(audit.part(names["episodes"])), tables.EPISODES)
+        verdicts = tables.Rows(stack.enter_context(audit.part(names["verdicts"])), tables.VERDICTS)
+        answers = tables.Rows(stack.enter_context(audit.part(names["answers"])), tables.ANSWERS)
+        flagged = tables.Lines(stack.enter_context(audit.part(names["flagged"])))
         row = 0
         for item in plan.read_units(task.units, mapping, task.skip, note):
             if isinstance(item, Reject):
@@ -70,14 +70,14 @@ def scan_shard(task: Task, options: Options, notes: str | None = None) -> Counte
             ledger = build_ledger(transcript, parts)
             findings = scanner.findings(transcript, parts, ledger, asked=bool(questions))
             if episodes is not None:
-                episodes.add(store.episode_row(transcript, task.shard, row, content_hash(transcript)))
+                episodes.add(tables.episode_row(transcript, task.shard, row, content_hash(transcript)))
             some = False
             for verdict in scanner.verdicts(transcript, parts, findings, asked=bool(questions)):
-                verdicts.add(store.verdict_row(verdict, transcript.model, task.shard, row))
+                verdicts.add(tables.verdict_row(verdict, transcript.model, task.shard, row))
                 some = some or bool(verdict.flagged)
             if asks is not None:
                 for number, answer in enumerate(asking.answers(transcript, questions, findings[asks.id])):
-                    answers.add(store.answer_row(answer, transcript, task.shard, row, number, asks.signals_hash))
+                    answers.add(tables.answer_row(answer, transcript, task.shard, row, number, asks.signals_hash))
             if some or questions:
                 flagged.add(transcript)
             row += 1

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from pyarrow.lib import ArrowInvalid
 
-from auditor import store
+from auditor import store, tables
 from auditor.ask.classes import level
 from auditor.ask.facts import Fact, Job
 from auditor.ask.ladder import Asked
@@ -32,7 +32,7 @@ def freeze(audit: Audit, shard: str, jobs: Sequence[Job]) -> None:
     if before.asking is not None and (before.asking.known_as, before.asking.basis) == (name, basis):
         return
     with audit.part(name) as path:
-        part = store.Rows(path, store.FACTS)
+        part = tables.Rows(path, tables.FACTS)
         for job in jobs:
             part.add(_row(job))
         part.close()
@@ -78,7 +78,7 @@ def _read(audit: Audit, commit: Commit, part: str) -> list[dict[str, Any]]:
 def _row(job: Job) -> tuple[Any, ...]:
     facts = [{**{k: getattr(f, k) for k in _FACT}, **{k: getattr(f.evidence, k) for k in _SPAN}} for f in job.facts]
     told = {k: getattr(job, k) for k in _JOB} | {"ledger_hash": job.hash, "facts": facts}
-    return tuple(told[f.name] for f in store.FACTS)
+    return tuple(told[f.name] for f in tables.FACTS)
 
 
 def answered(audit: Audit, commit: Commit) -> int:
@@ -156,9 +156,9 @@ def commit_answers(audit: Audit, shard: str, rows: Sequence[dict[str, Any]], dig
     """Write a shard's answers and commit them; `left` of them are open."""
     name = f"answers/{shard}-a{digest}.parquet"
     with audit.part(name) as path:
-        part = store.Rows(path, store.ASKED)
+        part = tables.Rows(path, tables.ASKED)
         for row in sorted(rows, key=lambda r: (r["row"], r["control"], r["rung"], r["sample"])):
-            part.add(tuple(row[f.name] for f in store.ASKED))
+            part.add(tuple(row[f.name] for f in tables.ASKED))
         part.close()
     before = audit.load(shard)
     assert before.asking is not None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor import plan, store
+from auditor import plan, store, tables
 from auditor.join import Join
 from auditor.judge import Door, Judge, Setup, read
 from auditor.judging import carried
@@ -249,10 +249,10 @@ class Stage:
         name = f"verdicts/{shard}-j{turn}.parquet"
         rows.sort(key=lambda row: row[0])
         with self.audit.part(name) as path:
-            part = store.Rows(path, store.VERDICTS)
+            part = tables.Rows(path, tables.VERDICTS)
             for row, model, verdicts in rows:
                 for verdict in verdicts:
-                    part.add(store.verdict_row(verdict, model, shard, row))
+                    part.add(tables.verdict_row(verdict, model, shard, row))
             part.close()
         waiting = Counter((v.rubric, v.view, v.detector) for _, _, vs in rows for v in vs if is_open(v))
         new = {

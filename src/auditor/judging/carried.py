@@ -12,7 +12,7 @@ from typing import Any
 
 from pyarrow.lib import ArrowInvalid
 
-from auditor import store
+from auditor import tables
 from auditor.errors import StoreError
 from auditor.replies import COLUMNS, USED, Replies
 from auditor.store import Audit
@@ -91,7 +91,7 @@ class Carrier:
 
     def _write(self, rows: list[tuple[Any, ...]]) -> None:
         with self._audit.part(self._name) as path:
-            part = store.Rows(path, store.REPLIES)
+            part = tables.Rows(path, tables.REPLIES)
             for row in rows:
                 part.add(row)
             part.close()
