@@ -136,3 +136,15 @@ def test_a_judges_words_cannot_move_the_cursor(auditor, path):
         assert "\x1b[2J" not in out
         assert "\u202e" not in out
     assert "[bold]x[/bold]" in auditor("show", path, "red").stdout.replace("\n", "")
+
+
+def test_an_episode_is_read_again_as_it_was_scanned(auditor, tmp_path):
+    """With the join file that named its model; what was flagged needs neither that file nor the log."""
+    write(tmp_path / "logs.jsonl", [episode("green", *GREEN, model=None), episode("red", *RED, model=None)])
+    (tmp_path / "join.csv").write_text("id,model\ngreen,m-joined\nred,m-joined\n")
+    auditor("scan", "logs.jsonl", "-o", "audit", "--join", "join.csv")
+    assert "m-joined" in auditor("show", "audit", "green").stdout
+    for name in ("join.csv", "logs.jsonl"):
+        (tmp_path / name).unlink()
+    assert "m-joined" in auditor("show", "audit", "red").stdout
+    assert "is gone or has changed" in auditor("show", "audit", "green", code=2).stderr

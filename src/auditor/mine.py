@@ -14,11 +14,11 @@ from typing import NamedTuple
 import duckdb
 import re2
 
-from auditor.asking.sources import Sources
 from auditor.errors import QueryError
 from auditor.plan import scan_options
 from auditor.prevalence import SPEAKS, WHOSE
 from auditor.query import run
+from auditor.sources import Sources
 from auditor.stats.log_odds import informative
 from auditor.store import Audit
 from auditor.text import fold

@@ -26,19 +26,19 @@ Answers that are held against verdicts which have changed since are left out unt
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from auditor import families, reviewed
 from auditor.errors import QueryError, StoreError
-from auditor.readers import Unit, read, registry
+from auditor.plan import scan_options
+from auditor.sources import Sources
 from auditor.store import Audit, Commit, basis_of, is_pack, named_in, verdicts_of
 from auditor.tables import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS
 from auditor.text import excerpt
-from auditor.transcript import Transcript, content_hash
+from auditor.transcript import Transcript
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -321,23 +321,9 @@ def find_transcript(audit: Audit, con: duckdb.DuckDBPyConnection, episode: str) 
 
     Flagged episodes come out of the audit; others are read from their source again. QueryError when neither is there.
     """
-    name, shard, _, source, content = find_row(audit, con, episode)
-    commit = audit.load(shard)
-    for transcript in audit.flagged(commit):
-        if content_hash(transcript) == content:
-            return name, transcript
-    for transcript in reread(commit, source):
-        if content_hash(transcript) == content:
-            return name, transcript
+    name, shard, row, source, content = find_row(audit, con, episode)
+    for _, transcript in Sources(audit, scan_options(audit, "")).read(audit.load(shard), {row: content}):
+        return name, transcript
     raise QueryError(
         f"{excerpt(name, 80)} was not flagged, so it is not kept in the audit, and its source {source} is gone or has changed"
     )
-
-
-def reread(commit: Commit, source: str) -> Iterator[Transcript]:
-    """The transcripts of one source file of a shard, read again."""
-    for given in commit.units:
-        unit = Unit(**{**given["unit"], "paths": tuple(given["unit"]["paths"])})
-        reader = registry().get(unit.reader)
-        if unit.paths[0] == source and reader is not None and os.path.exists(source):
-            yield from (item for item in read(unit, reader) if isinstance(item, Transcript))

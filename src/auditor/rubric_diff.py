@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from auditor.asking.sources import Sources
 from auditor.ledger import build as build_ledger
 from auditor.plan import scan_options
 from auditor.query import run
 from auditor.rubric import Rubric
 from auditor.signals import Scanner
+from auditor.sources import Sources
 from auditor.store import Audit
 from auditor.transcript import Transcript, pieces
 from auditor.verdict import Verdict

@@ -28,7 +28,6 @@ from auditor.asking.choose import Pools
 from auditor.asking.frozen import Made
 from auditor.asking.jobs import Chooser
 from auditor.asking.options import AskOptions, Progress
-from auditor.asking.sources import Sources
 from auditor.errors import AuditorError, ServerError
 from auditor.judging import usage
 from auditor.judging.doors import Counting
@@ -41,6 +40,7 @@ from auditor.rates import UNKNOWN_MODEL
 from auditor.replies import Replies
 from auditor.rubric import load_all, path_of
 from auditor.signals import Scanner
+from auditor.sources import Sources
 from auditor.store import Audit, Commit
 from auditor.transcript import Transcript
 from auditor.verdict import Status

@@ -12,10 +12,10 @@ from auditor.ask.questions import Questions, Rung
 from auditor.asking.choose import Clean, Entry, Pools, findings, job_of, random_jobs, wanted
 from auditor.asking.frozen import jobs as frozen_jobs
 from auditor.asking.options import AskOptions
-from auditor.asking.sources import Sources
 from auditor.judge import read
 from auditor.rubric import Rubric
 from auditor.signals import Scanner
+from auditor.sources import Sources
 from auditor.store import Audit
 
 _ROUNDS = 6

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from auditor import plan
 from auditor.join import Join
 from auditor.judging.shards import gone
 from auditor.plan import Options
+from auditor.readers import Reader
 from auditor.readers import mapping as mappings
 from auditor.store import Audit, Commit
 from auditor.transcript import Transcript, content_hash
@@ -17,9 +19,16 @@ class Sources:
     """Reads what a scan read, in the same way."""
 
     def __init__(self, audit: Audit, options: Options) -> None:
-        self.audit = audit
-        self._mapping = mappings.load(options.mapping) if options.mapping else None
-        self._join = Join.load(options.join) if options.join else None
+        self.audit, self._options = audit, options
+
+    # Loaded when they are needed: the audit's own copies are there without them.
+    @cached_property
+    def _mapping(self) -> Reader | None:
+        return mappings.load(self._options.mapping) if self._options.mapping else None
+
+    @cached_property
+    def _join(self) -> Join | None:
+        return Join.load(self._options.join) if self._options.join else None
 
     def read(self, commit: Commit, rows: Mapping[int, str]) -> Iterator[tuple[int, Transcript]]:
         """(row, transcript) of the rows named, with their content hashes. A row that is nowhere any more does not come."""
