@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 
+import fsspec
 import pytest
 from conftest import GREEN, RED, episode, write
 from llm_server import running
@@ -64,11 +65,24 @@ def test_the_same_commands_on_a_bucket(auditor, tmp_path, logs, s3):
 
 
 def test_logs_on_a_bucket(auditor, tmp_path, logs, s3):
-    import fsspec
-
     fsspec.filesystem("s3").put(str(logs), "bucket/rollouts/", recursive=True)
     assert "1,800 episodes" in auditor("scan", "s3://bucket/rollouts/**/*.jsonl", "-o", "s3://bucket/two").stderr
     auditor("show", "s3://bucket/two", "3-1")
+
+
+@pytest.mark.slow
+def test_a_large_log_on_a_bucket_is_read_in_parts(auditor, tmp_path, logs, s3):
+    whole = b"".join(path.read_bytes() for path in sorted(logs.glob("*.jsonl")))
+    (tmp_path / "large.jsonl").write_bytes(whole)
+    fsspec.filesystem("s3").pipe("bucket/large/large.jsonl", whole)
+    auditor("scan", "large.jsonl", "-o", "here")
+    auditor("scan", "s3://bucket/large/*.jsonl", "-o", "there")
+    parts = [len(list((tmp_path / name / "commits").iterdir())) for name in ("here", "there")]
+    assert parts[0] == parts[1] > 2
+    told = "(SELECT * EXCLUDE (source) FROM episodes)"
+    found = [run(connect(Audit.open(tmp_path / name)), f"SELECT * FROM {told} ORDER BY ALL")[1] for name in ("here", "there")]
+    assert found[0] == found[1]
+    assert rows(tmp_path / "here")[1:] == rows(tmp_path / "there")[1:]
 
 
 @pytest.mark.slow

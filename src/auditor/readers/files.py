@@ -102,10 +102,14 @@ def _expand_url(url: str) -> Iterator[Found]:
             yield Found(fs.unstrip_protocol(name), int(info.get("size") or 0), stamp)
 
 
+_FETCH = 4 << 20
+"""Bytes fetched at once from object storage: a backend's own choice may be 50 MB, for a range of 256 kB."""
+
+
 def open_bytes(path: str) -> IO[bytes]:
     """The file as it lies, compressed or not."""
     if "://" in path:
-        return cast(IO[bytes], fsspec.open(path, "rb").open())
+        return cast(IO[bytes], fsspec.open(path, "rb", block_size=_FETCH).open())
     return open(path, "rb", buffering=0)
 
 
@@ -129,10 +133,10 @@ def plain(raw: IO[bytes]) -> IO[bytes]:
 
 
 def splittable(path: str) -> bool:
-    """Whether byte ranges of the file can be read apart: it is local and not compressed."""
-    if "://" in path:
-        return False
-    with open(path, "rb") as file:
+    """Whether byte ranges of the file can be read apart: it is not compressed, and whoever serves it serves ranges."""
+    with open_bytes(path) as file:
+        if not file.seekable():
+            return False
         magic = file.read(4)
     return not (magic[:2] == b"\x1f\x8b" or magic[:3] == b"BZh" or magic == b"\x28\xb5\x2f\xfd")
 
