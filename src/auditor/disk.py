@@ -45,6 +45,9 @@ class Disk(Protocol):
     def at(self, name: str) -> str:
         """The path or URL of a file."""
 
+    def spellings(self) -> list[str]:
+        """The place itself, in all ways in which DuckDB may spell it."""
+
     def read(self, name: str) -> bytes:
         """A whole file. FileNotFoundError where there is none."""
 
@@ -111,6 +114,10 @@ class Folder:
     def at(self, name: str) -> str:
         """An absolute path."""
         return str(self.path.resolve() / name)
+
+    def spellings(self) -> list[str]:
+        """One."""
+        return [str(self.path.resolve())]
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
@@ -246,6 +253,12 @@ class Remote:
     def at(self, name: str) -> str:
         """A URL."""
         return f"{self.where}/{name}"
+
+    def spellings(self) -> list[str]:
+        """One a protocol of the backend: what is given as `az://` comes back as `abfs://`."""
+        known = self.filesystem.protocol
+        names = [known] if isinstance(known, str) else list(known)
+        return list(dict.fromkeys([self.where, *(f"{name}://{self._root.strip('/')}" for name in names)]))
 
     def read(self, name: str) -> bytes:
         """One get."""

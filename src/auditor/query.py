@@ -76,7 +76,8 @@ def _connect(audit: Audit, commits: Sequence[Commit]) -> duckdb.DuckDBPyConnecti
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
     if audit.disk.filesystem is not None:
         con.register_filesystem(audit.disk.filesystem)
-    con.execute(f"SET allowed_directories=[{quoted(audit.disk.at('').rstrip('/') + '/')}]; SET temp_directory=''")
+    places = ", ".join(quoted(f"{place}/") for place in audit.disk.spellings())
+    con.execute(f"SET allowed_directories=[{places}]; SET temp_directory=''")
     con.execute("SET enable_external_access=false")
     table(con, "_episodes", audit, [(c.episodes, c.shard) for c in commits], EPISODES)
     table(con, "_verdicts", audit, [one for c in commits for one in verdicts_of(c)], VERDICTS, _older(commits))
