@@ -156,7 +156,7 @@ def finished(audit: Audit, options: plan.Options, tasks: list[plan.Task]) -> Non
     first, *others = tasks
     worker.scan_shard(first, options)
     made = audit.load(first.shard)
-    (row,) = audit.table(made.episodes).to_pylist()
+    (row,) = audit.table(made.episodes, made.shard).to_pylist()
     for number, task in enumerate(others):
         name = {part: part.replace(first.shard, task.shard) for part in store.parts_of(made)}
         for part in store.parts_of(made) - {made.episodes}:

@@ -66,7 +66,8 @@ class Commits:
 
     def drop(self, shard: str) -> None:
         """Forget a shard. What hides the packed commit is there before the own one goes."""
-        if shard in (self._look() if self._places is None else self._places):
+        shared = self._disk.grace > 0  # others write too: it may be in a pack in a moment
+        if shared or shard in (self._look() if self._places is None else self._places):
             with self._disk.part(f"{FOLDER}/{shard}.gone") as path:
                 path.write_bytes(b"")
         self._disk.remove(own_file(shard))

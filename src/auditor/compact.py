@@ -107,8 +107,9 @@ def compact(path: str, report: Callable[[Counter[str]], None] = lambda _: None, 
 
 
 def _compact(audit: Audit, report: Callable[[Counter[str]], None], *, now: bool) -> Compacted:
-    state = _state(audit)
+    # Listed first: what is written from now on is no part of this, and stays.
     before = [name for name in audit.disk.names(files.FOLDER) if not name.endswith(".tmp")]
+    state = _state(audit)
     made = Compacted(len(state.commits), (len(state.holders), len(state.holders)), (len(before), len(before)))
     if len(state.commits) > 1:
         counts: Counter[str] = Counter()
@@ -148,7 +149,9 @@ def _state(audit: Audit) -> State:
     listed = {f"{folder}/{name}": file for folder in store.FOLDERS for name, file in audit.disk.listed(folder).items()}
     for commit in commits.values():
         if lost := sorted(parts_of(commit) - listed.keys()):
-            raise StoreError(f"{audit.disk.at(lost[0])}: is missing; delete commits/{commit.shard}.json and scan again")
+            raise StoreError(
+                f"{audit.disk.at(lost[0])}: is missing; if nobody writes here, restore it from a copy, or scan its logs anew"
+            )
     return State(commits, own, listed)
 
 

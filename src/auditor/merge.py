@@ -11,7 +11,7 @@ from auditor.errors import StoreError
 from auditor.judging import carried
 from auditor.pipeline import finish
 from auditor.replies import Replies
-from auditor.store import About, Audit, Commit, parts_of
+from auditor.store import About, Audit, Commit, is_pack, parts_of
 
 
 def merge(sources: Sequence[str], output: str, report: Callable[[Counter[str]], None] = lambda _: None) -> Audit:
@@ -37,7 +37,7 @@ def merge(sources: Sequence[str], output: str, report: Callable[[Counter[str]], 
             for commit in audit.commits():
                 before = there.get(commit.shard)
                 if before is None or _done(commit) > _done(before):
-                    _copy(audit, target, commit)
+                    _copy(audit, target, commit, anew=before is not None)
                     target.commit(commit)
                     if before is not None:
                         target.sweep(parts_of(before) - parts_of(commit))
@@ -76,10 +76,11 @@ def _done(commit: Commit) -> tuple[int, int, int]:
     return len(commit.judged), -sum(j.open for j in commit.judged), int(asked)
 
 
-def _copy(source: Audit, target: Audit, commit: Commit) -> None:
+def _copy(source: Audit, target: Audit, commit: Commit, *, anew: bool) -> None:
+    """The parts of a shard. `anew`: where another try of a judge wrote other rows under a name that is there already."""
     along = carried.names(source, commit.shard) if carried.is_so(source) else []
     for name in (*sorted(parts_of(commit)), *along):
-        if not target.disk.exists(name):
+        if (anew and not is_pack(name)) or not target.disk.exists(name):
             with source.disk.open(name) as given, target.part(name) as path, path.open("wb") as file:
                 shutil.copyfileobj(given, file)
 

@@ -54,7 +54,9 @@ def write(audit: Audit, name: str, schema: pa.Schema, pieces: Sequence[Piece]) -
                             pack.add_all(_kept(table, piece) for table in _tables(file))
                 except (OSError, pa.ArrowInvalid) as error:
                     told = " ".join(str(error).split())[:120]
-                    raise StoreError(f"{audit.disk.at(piece.part)}: cannot be read ({told}); scan its logs again") from None
+                    raise StoreError(
+                        f"{audit.disk.at(piece.part)}: cannot be read ({told}); run the same command again, or scan its logs anew"
+                    ) from None
         pack.close()
 
 

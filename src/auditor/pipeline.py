@@ -172,12 +172,11 @@ def _run(tasks: Iterator[Task], options: Options, engine: Engine, stage: Judge |
     for job, made in engine.run(partial(_work, options=options, order=far.order if far else None), jobs):
         if isinstance(job, Task):
             yield job.shard, _carefully(job, options) if isinstance(made, Died) else made
-        elif isinstance(made, Died):
-            raise AuditorError(
-                f"a worker dies again and again while it judges shard {job} ({made.why}); give workers more memory"
-            )
         elif far is not None:
-            far.take(made)
+            if isinstance(made, Died):
+                far.give_up(job, made.why)
+            else:
+                far.take(made)
             yield "", Counter()
 
 

@@ -226,7 +226,7 @@ class Audit:
     def drop(self, commit: Commit) -> None:
         """Forget a shard whose sources changed. Its commit goes first, so that no half of it is ever read."""
         self._commits.drop(commit.shard)
-        self.sweep([*parts_of(commit), f"replies/{commit.shard}.parquet"])
+        self.sweep(parts_of(commit))  # what was paid for stays: the shard may come back
 
     def sweep(self, names: Iterable[str]) -> None:
         """Delete parts that a shard no longer names. Packs stay: other shards may name them (`tidy` knows)."""

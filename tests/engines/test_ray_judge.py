@@ -20,6 +20,7 @@ from llm_server import running
 from ray_cluster import kill_workers, rows, until
 from s3_door import served
 
+from auditor.query import connect, run
 from auditor.store import Audit
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
@@ -80,6 +81,17 @@ def finished(process, code=0):
 def judged(output):
     """Shards whose verdicts are committed."""
     return sum(bool(json.loads(path.read_text())["judged"]) for path in (output / "commits").glob("*.json"))
+
+
+def errors(audit):
+    """What kept judges from a verdict."""
+    con = connect(Audit.open(audit))
+    return run(con, "SELECT split_part(error, ':', 1) FROM verdicts WHERE tier = 'judged' AND status = 'error'")[1]
+
+
+def received(journal):
+    """How many requests came in."""
+    return journal.read_text().count('"received"') if journal.exists() else 0
 
 
 def paid(journal):
@@ -152,6 +164,26 @@ def test_another_machine_finds_what_was_paid(cluster, logs, expected, tmp_path):
     assert counts["repeated"] == 0
     assert counts["requests"] > first["requests"] > 100
     assert rows(audit) == expected
+
+
+def test_a_shard_that_kills_its_workers_is_told_and_the_run_ends(cluster, tmp_path):
+    """Its worker dies whenever it has come so far as to ask the server; the next run, undisturbed, mends it."""
+    audit, journal, log = tmp_path / "audit", tmp_path / "journal", tmp_path / "logs.jsonl"
+    write(log, [episode(f"e-{i}", {"role": "user", "content": f"Job {i}."}, *RED[1:]) for i in range(20)])
+    with running(latency=0.3, journal=journal) as server:
+        process = start(log, audit, server.url, cluster)
+        while process.poll() is None:  # once, and three tries more
+            before = received(journal)
+            until(lambda before=before: received(journal) > before + 2 or process.poll() is not None)
+            if process.poll() is None:
+                kill_workers()
+        finished(process)
+        assert sum(j.open for commit in Audit.open(audit).commits() for j in commit.judged) > 0
+        assert {told[0] for told in errors(audit)} == {"its worker died"}
+    with running() as server:
+        finished(start(log, audit, server.url, cluster))
+    assert sum(j.open for commit in Audit.open(audit).commits() for j in commit.judged) == 0
+    assert not errors(audit)
 
 
 def test_a_wrong_key_stops_all_workers(cluster, logs, tmp_path):

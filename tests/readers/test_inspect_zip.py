@@ -207,3 +207,20 @@ def test_members_that_lie_over_each_other_are_refused(tmp_path, large, monkeypat
 
     with pytest.raises(InputError, match=r"the log unpacks to .* a zip bomb"):
         _inspect_zip.samples(str(path))
+
+
+def test_a_zip_that_python_cannot_take_is_a_reject(auditor, tmp_path):
+    """A version from the future, and a name that is no UTF-8: told while ranges are being looked for, not a traceback."""
+    made = written(tmp_path / "good.eval", range(2), 0.5).read_bytes()
+    head = made.index(b"PK\x01\x02")
+    future = bytearray(made)
+    future[head + 6] = 99
+    name = bytearray(made)
+    name[head + 9] |= 8  # the flag that says UTF-8
+    name[head + 46] = 0xFF
+    (tmp_path / "logs").mkdir()
+    for title, data in (("future", future), ("name", name)):
+        (tmp_path / "logs" / f"{title}.eval").write_bytes(data)
+    assert len(made) > plan.FIRST_BYTES
+    assert "0 episodes, 2 rejects" in auditor("scan", "logs", "-o", "audit").stderr
+    assert {"damaged zip" in r["reason"] for r in rejects(tmp_path / "audit")} == {True}

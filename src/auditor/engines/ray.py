@@ -33,16 +33,19 @@ class Ray:
         """See `Engine`. A worker or node that dies costs its shards nothing but time: Ray gives them to others, `_RETRIES` times."""
         ray = self._cluster()
 
-        def on_a_worker(job: Job) -> Made:
+        def on_a_worker(job: Job, work: Callable[[Job], Made], known: dict[str, str]) -> Made:
+            os.environ.update(known)
             return work(job)
 
         task = ray.remote(num_cpus=1, max_retries=_RETRIES)(on_a_worker)
+        # As arguments: Ray writes what a runtime environment holds into its logs, and these hold keys.
+        given = ray.put(work), ray.put({name: value for name, value in os.environ.items() if name.startswith(_PASSED)})
         flying: dict[Any, Job] = {}
         while True:
             # Asked each time: nodes come and go.
             room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
             while len(flying) < room and (job := next(jobs, None)) is not None:
-                flying[task.remote(job)] = job
+                flying[task.remote(job, *given)] = job
             if not flying:
                 return
             (done,), _ = ray.wait(list(flying), num_returns=1)
@@ -72,12 +75,11 @@ class Ray:
             import ray.util.scheduling_strategies
         except ImportError:
             raise MissingExtra("--engine ray", "ray") from None
-        known = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
         try:
             self._reach()
             # Not None: that would look for a cluster that was here once, for minutes.
             address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-            ray.init(address=address, runtime_env={"env_vars": known}, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             told = " ".join(str(error).split())[:160]
             raise AuditorError(

@@ -88,8 +88,13 @@ class Stage:
         *,
         setup: Setup | None = None,
         kept: Path | None = None,
+        lost: str | None = None,
     ) -> None:
-        """`setup` is that of the options; `kept` is where a worker of many keeps replies, the audit's own file by default."""
+        """`setup` is that of the options; `kept` is where a worker of many keeps replies, the audit's own file by default.
+
+        `lost` is why nothing can be judged here: all verdicts are errors then.
+        """
+        self._lost_why = lost
         self.audit, self.judging, self.rubrics, self.dry = audit, judging.options, tuple(rubrics), judging.dry
         self.setup = setup or self.judging.setup()
         self.counts: Counter[str] = Counter()
@@ -184,7 +189,7 @@ class Stage:
         keys = {(c.rubric.id, c.view, c.detector) for c in cells}
         rubrics = [r for r in self.rubrics if any(c.rubric is r for c in cells)]
         rows: list[tuple[int, str | None, list[Verdict]]] = []
-        if why := gone(commit):
+        if why := self._lost_why or gone(commit):
             rows = [(row, model, self._lost(name, cells, why)) for row, name, model in episodes(self.audit, commit)]
             await self._done(shard, cells, rows)
             return

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
@@ -52,9 +53,15 @@ class Done(NamedTuple):
     said: tuple[str, ...]
 
 
+@cache
+def _audit(path: str) -> Audit:
+    """One for all jobs of a worker: it remembers where in the packs commits stand."""
+    return Audit(path)
+
+
 def judge(shard: str, order: Order) -> Done:
     """Judge one shard and commit it. Runs in a worker."""
-    audit = Audit(order.options.output)
+    audit = _audit(order.options.output)
     said: list[str] = []
     # An attempt that takes the place of a dead one says so: what that held is free again.
     holder = f"{shard}/{uuid4().hex}"
@@ -81,6 +88,7 @@ class Afar:
     """The driver's side: which shards are to be judged, and what came of them."""
 
     def __init__(self, audit: Audit, options: Options, judging: Judging, rubrics: Sequence[Rubric], limits: Limits) -> None:
+        self._audit, self._rubrics = audit, rubrics
         self.order = Order(options, judging.options, judging.options.setup(), limits)
         self.counts: Counter[str] = Counter()
         self.stats = Stats()
@@ -114,11 +122,23 @@ class Afar:
         """Shards to scan and shards to judge, by turns."""
         return _Turns(tasks, self._waiting)
 
+    def give_up(self, shard: str, why: str) -> None:
+        """A shard that kills its workers: its verdicts are errors, which the next run tries again."""
+        o = self.order
+        stage = Stage(self._audit, o.options, Judging(o.judging), self._rubrics, setup=o.setup, lost=f"its worker died: {why}")
+        try:
+            stage.put(shard)
+            stage.finish()
+        finally:
+            stage.cancel()
+        self.counts["judged"] += stage.counts["episodes"]
+
     def take(self, done: Done) -> None:
         """What came of a shard."""
         self.counts["judged"] += done.counts["judged"]
         self.stats.add(done.stats)
-        self.word = self.word or done.word
+        if done.stats.sent:  # the last one that asked knows best: what failed at first may have gone well since
+            self.word = done.word
         for line in done.said:
             if line not in self._said:
                 self._said.add(line)

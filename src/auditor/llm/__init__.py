@@ -21,17 +21,15 @@ import orjson
 from auditor.errors import ServerError
 from auditor.llm.endpoints import Endpoint, endpoint
 from auditor.llm.failures import Failure, advice, of_error
-from auditor.llm.limits import Known, Limits, News, Shared
+from auditor.llm.limits import IN_A_ROW, Known, Limits, News, Shared, Useless
 from auditor.llm.prices import cost_of, estimate, known_price
 from auditor.llm.stats import Stats
 from auditor.llm.wire import client, reply_of, request_body
 from auditor.replies import Replies, Reply, key_of
 
-__all__ = ["LLM", "Endpoint", "Limits", "Stats", "client", "endpoint", "estimate", "reply_of", "request_body"]
+__all__ = ["IN_A_ROW", "LLM", "Endpoint", "Limits", "Stats", "client", "endpoint", "estimate", "reply_of", "request_body"]
 
 ATTEMPTS = 8
-IN_A_ROW = 20
-_NEVER_REACHED = 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 PATIENCE = 180.0
 """Seconds for which a server that has answered before is asked again while nothing listens there: it is being started anew."""
@@ -49,7 +47,6 @@ class _Server:
     client: openai.AsyncOpenAI
     name: str
     known: Known = field(default_factory=Known)
-    row: tuple[str, int] = ("", 0)
     worst: str | None = None
 
 
@@ -58,6 +55,7 @@ class _Call:
     """A call that has room: what it taught."""
 
     news: News = "none"
+    useless: Useless | None = None
 
 
 class LLM:
@@ -161,7 +159,7 @@ class LLM:
     async def _retried(self, to: Endpoint, key: str, messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> Reply:
         server = self._server(to)
         last = Failure("again", "none", "")
-        attempt, begun = 0, time.monotonic()
+        attempt, begun = 0, 0.0
         while not attempt or self._patient(server, last, attempt, begun):
             async with self._room(server, to) as call:
                 if server.known.stopped:
@@ -190,6 +188,7 @@ class LLM:
                     model=to.model,
                 )
             attempt += 1
+            begun = begun or time.monotonic()
             if self._patient(server, last, attempt, begun):
                 wait = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT) * (0.5 + random.random() / 2)  # noqa: S311  # jitter
                 await asyncio.sleep(max(wait, last.after or 0.0))
@@ -215,7 +214,8 @@ class LLM:
         try:
             yield call
         finally:
-            await self.limits.leave(self.holder, server.name, call.news, time.monotonic() - sent, server.known)
+            age = time.monotonic() - sent
+            server.known.join(await self.limits.leave(self.holder, server.name, call.news, age, server.known, call.useless))
 
     def _failed(self, server: _Server, to: Endpoint, failure: Failure, body: dict[str, Any], call: _Call) -> tuple[Failure, bool]:
         """Count a failed call. What it means now, and whether there is another way to ask."""
@@ -227,7 +227,7 @@ class LLM:
         elif failure.act != "messages":
             call.news = "slower" if failure.act == "slower" else "learnt"
         if failure.act not in ("too_long", "refused", "messages"):
-            self._row(server, to, failure)
+            self._row(server, to, failure, call)
         return failure, False
 
     async def _once(self, server: _Server, to: Endpoint, body: dict[str, Any]) -> Reply | Failure:
@@ -291,7 +291,7 @@ class LLM:
         return True
 
     def _count(self, server: _Server, reply: Reply) -> None:
-        server.known.succeeded, server.row = True, ("", 0)
+        server.known.succeeded = True
         self.stats.outcomes[reply.status] += 1
         self.stats.prompt_tokens += reply.prompt_tokens
         self.stats.completion_tokens += reply.completion_tokens
@@ -300,16 +300,12 @@ class LLM:
         else:
             self.stats.cost += reply.cost
 
-    def _row(self, server: _Server, to: Endpoint, failure: Failure) -> None:
-        """Count failures that no retry will mend, in a row and of one kind; after 20 the run stops."""
+    def _row(self, server: _Server, to: Endpoint, failure: Failure, call: _Call) -> None:
+        """Note a failure that no retry will mend."""
         lost = failure.kind == "unreachable" and not server.known.succeeded
-        if failure.act != "permanent" and not lost:
-            return
-        kind, number = server.row
-        server.row = (failure.kind, number + 1 if kind == failure.kind else 1)
-        server.worst = advice(failure.kind, failure.words, to)
-        if server.row[1] >= (_NEVER_REACHED if lost else IN_A_ROW):
-            server.known.stopped = server.worst
+        if failure.act == "permanent" or lost:
+            server.worst = advice(failure.kind, failure.words, to)
+            call.useless = Useless(failure.kind, lost, server.worst)
 
     def _server(self, to: Endpoint) -> _Server:
         # A judge and an audited model may have one name and two addresses.

@@ -10,12 +10,24 @@ import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 _GROWTH = 4.0
 _ALONE = 5.0
 _SILENT = 12.0
 """Seconds without a beat after which a door is taken for dead (they beat every two)."""
+
+IN_A_ROW = 20
+NEVER_REACHED = 3
+
+
+class Useless(NamedTuple):
+    """A failure that no retry mends: its kind, whether nothing listens there, and what to say when the server is given up."""
+
+    kind: str
+    lost: bool
+    words: str
+
 
 News = Literal["faster", "slower", "learnt", "none"]
 """What a call taught of the server's room: a success, a 429, anything else that answers, nothing."""
@@ -52,8 +64,10 @@ class Limits(Protocol):
     async def enter(self, holder: str, server: str, most: int) -> Known | None:
         """Wait for room at a server that takes `most` calls at once; None where the door was taken for dead meanwhile."""
 
-    async def leave(self, holder: str, server: str, news: News, age: float, known: Known) -> None:
-        """Make room; the call was sent `age` seconds ago, and this is what is known now."""
+    async def leave(
+        self, holder: str, server: str, news: News, age: float, known: Known, useless: Useless | None = None
+    ) -> Known:
+        """Make room; the call was sent `age` seconds ago, and this is what is known now. Returns what all know."""
 
     async def reserve(self, holder: str, cost: float) -> bool:
         """Set USD aside for a call; False where the budget does not hold it."""
@@ -74,6 +88,7 @@ class Shared:
         self._current: dict[str, str] = {}
         self._beats: dict[str, float] = {}
         self._replaced: set[str] = set()
+        self._row: defaultdict[str, tuple[str, int]] = defaultdict(lambda: ("", 0))
 
     async def beat(self, holder: str) -> None:
         """See `Limits`. The room of a dead attempt is free again; what it had set aside may have been paid."""
@@ -106,10 +121,16 @@ class Shared:
         self._held[holder][server] += 1
         return self._known[server]
 
-    async def leave(self, holder: str, server: str, news: News, age: float, known: Known) -> None:
+    async def leave(
+        self, holder: str, server: str, news: News, age: float, known: Known, useless: Useless | None = None
+    ) -> Known:
         """See `Limits`."""
-        gate = self.gates[server]
-        self._known[server].join(known)
+        gate, here = self.gates[server], self._known[server]
+        here.join(known)
+        if useless is not None:
+            self._count(server, useless)
+        if news == "faster":
+            self._row[server] = ("", 0)
         if news == "slower":
             gate.slower(time.monotonic() - age)
         elif news == "faster":
@@ -119,6 +140,15 @@ class Shared:
         if self._held[holder][server] > 0:
             self._held[holder][server] -= 1
             gate.leave()
+        return here
+
+    def _count(self, server: str, useless: Useless) -> None:
+        """Failures of one kind in a row, of all doors; after 20 (or 3, where nothing has ever listened) the server is given up."""
+        kind, number = self._row[server]
+        self._row[server] = (useless.kind, number + 1 if kind == useless.kind else 1)
+        lost = useless.lost and not self._known[server].succeeded
+        if self._row[server][1] >= (NEVER_REACHED if lost else IN_A_ROW):
+            self._known[server].stopped = useless.words
 
     async def reserve(self, holder: str, cost: float) -> bool:
         """See `Limits`."""
@@ -129,8 +159,9 @@ class Shared:
 
     async def settle(self, holder: str, reserved: float, cost: float) -> None:
         """See `Limits`."""
-        self._reserved[holder] = max(0.0, self._reserved[holder] - reserved)
-        self.spent += cost
+        held = self._reserved[holder] + 1e-9 >= reserved
+        self._reserved[holder] -= reserved if held else 0.0
+        self.spent += cost if held else cost - reserved  # it was taken for spent when the door was taken for dead
 
 
 class Gate:

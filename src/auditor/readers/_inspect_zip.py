@@ -52,7 +52,7 @@ def cuts(path: str) -> list[tuple[int, int]]:
 
 def _sample(member: zipfile.ZipInfo) -> Sample | None:
     name, _, epoch = member.filename.removeprefix("samples/").removesuffix(".json").rpartition("_epoch_")
-    if member.filename != f"samples/{name}_epoch_{epoch}.json" or not (epoch.isascii() and epoch.isdecimal()):
+    if member.filename != f"samples/{name}_epoch_{epoch}.json" or not (epoch.isascii() and epoch.isdecimal() and len(epoch) < 10):
         return None
     return Sample(name, int(epoch), member.header_offset, member.file_size)
 
@@ -60,7 +60,7 @@ def _sample(member: zipfile.ZipInfo) -> Sample | None:
 def _members(stream: IO[bytes]) -> list[zipfile.ZipInfo]:
     try:
         members = zipfile.ZipFile(stream).infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
         raise InputError(f"damaged zip: {error}; was the file cut off while it was written?") from error
     for member in members:
         if member.file_size > MAX_MEMBER:

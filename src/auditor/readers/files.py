@@ -109,7 +109,8 @@ _FETCH = 4 << 20
 def open_bytes(path: str) -> IO[bytes]:
     """The file as it lies, compressed or not."""
     if "://" in path:
-        return cast(IO[bytes], fsspec.open(path, "rb", block_size=_FETCH).open())
+        system, name = fsspec.core.url_to_fs(path)
+        return cast(IO[bytes], system.open(name, "rb", block_size=_FETCH))
     return open(path, "rb", buffering=0)
 
 

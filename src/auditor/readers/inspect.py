@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage
 
 # What a member whose bytes are damaged may raise; a disk or a network that fails is another matter, and ends the reading.
-_DAMAGE = (ValueError, KeyError, IndexError, EOFError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile)
+_DAMAGE = (ValueError, KeyError, IndexError, EOFError, NotImplementedError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile)
 _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _BUDGETS = ("token", "time", "working", "message", "cost", "turn")
 # How Inspect's own tool servers are called: their exit code is not the command's.
