@@ -78,7 +78,9 @@ def served():
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     import fsspec
+    import s3fs
 
+    s3fs.S3FileSystem.clear_instance_cache()  # one may know the server of another test
     fsspec.filesystem("s3").mkdir("bucket")
     try:
         yield door

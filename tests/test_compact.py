@@ -20,7 +20,7 @@ from llm_server import running
 from planted import logs
 from s3_door import BIN, served
 
-from auditor import Options, scan, store
+from auditor import Options, scan, store, tables
 from auditor.compact import GROUP_SHARDS, compact
 from auditor.disk import Remote
 from auditor.pipeline import finish
@@ -228,7 +228,7 @@ def test_nothing_to_do_and_what_cannot_be_done_are_one_line(auditor, tmp_path, m
     writer.close()
     (lost,) = [c.episodes for c in writer.commits()][:1]
     (tmp_path / "audit" / lost).unlink()
-    assert f"{lost}: is missing; delete commits/" in auditor("compact", "audit", code=2).stderr
+    assert f"{lost}: is missing; if nobody writes here" in auditor("compact", "audit", code=2).stderr
     assert not [name for name in parts(tmp_path / "audit") if "pack" in name]
 
 
@@ -376,13 +376,13 @@ def many(folder, count):
     put("0.jsonl")
     audit = Audit.create("audit")
     (given,) = audit.commits()
-    tables = {"episodes": given.episodes, "verdicts": next(iter(given.rubrics.values()))[0], "answers": given.answers}
-    kept = {role: (audit.table(name, given.shard).to_pylist(), name) for role, name in tables.items()}
+    told = {"episodes": given.episodes, "verdicts": next(iter(given.rubrics.values()))[0], "answers": given.answers}
+    kept = {role: (audit.table(name, given.shard).to_pylist(), name) for role, name in told.items()}
     schemas = {"episodes": tables.EPISODES, "verdicts": tables.VERDICTS, "answers": tables.ANSWERS}
     flagged = audit.disk.read(given.flagged[0])
     for n in range(count):
         shard = hashlib.sha256(str(n).encode()).hexdigest()[:16]
-        names = {role: f"{role}/{shard}.parquet" for role in tables}
+        names = {role: f"{role}/{shard}.parquet" for role in told}
         for role, (found, _) in kept.items():
             with audit.part(names[role]) as path:
                 rows = tables.Rows(path, schemas[role])

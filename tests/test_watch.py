@@ -22,7 +22,7 @@ def test_the_line_says_it_all():
     door.stats = Stats(
         sent=120, outcomes=Counter({"ok": 100, "429": 15, "500": 5}), prompt_tokens=9_000, completion_tokens=1_000, cost=1.5
     )
-    stage = SimpleNamespace(counts=Counter(judged=50, episodes=200), door=door)
+    stage = SimpleNamespace(counts=Counter(judged=50, episodes=200), stats=door.stats)
     told = judging_line(stage, 60.0)
     for words in (
         "judged 50 of 200 episodes",

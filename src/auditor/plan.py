@@ -207,6 +207,14 @@ def transcripts_in(commit: Commit, mapping: Reader | None, join: Join | None) ->
             yield join.apply(item) if join else item
 
 
+def gone(commit: Commit) -> str | None:
+    """Why the sources of a shard cannot be read again, None where they can."""
+    for path, size, _ in commit.files:
+        if "://" not in path and (not os.path.isfile(path) or os.path.getsize(path) != size):
+            return f"its source {path} is gone or has changed; scan it again"
+    return None
+
+
 def units_in(commit: Commit) -> tuple[tuple[Unit, str], ...]:
     """The units of a shard as they were committed."""
     return tuple((Unit(**{**u["unit"], "paths": tuple(u["unit"]["paths"])}), u["why"]) for u in commit.units)

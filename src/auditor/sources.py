@@ -7,8 +7,7 @@ from functools import cached_property
 
 from auditor import plan
 from auditor.join import Join
-from auditor.judging.shards import gone
-from auditor.plan import Options
+from auditor.plan import Options, gone
 from auditor.readers import Reader
 from auditor.readers import mapping as mappings
 from auditor.store import Audit, Commit

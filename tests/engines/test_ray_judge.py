@@ -137,7 +137,7 @@ def test_whatever_dies_the_verdicts_are_those_of_one_machine(cluster, logs, expe
         process = start(logs, audit, server.url, cluster)
         asked = sum(paid(journal).values())
         until(lambda: sum(paid(journal).values()) > asked + 20)
-    time.sleep(20)
+    time.sleep(15)
     with running(latency=0.02, journal=journal, port=port):
         finished(process)
     assert rows(audit) == expected

@@ -31,10 +31,9 @@ from auditor.asking.options import AskOptions, Progress
 from auditor.errors import AuditorError, ServerError
 from auditor.judging import usage
 from auditor.judging.doors import Counting
-from auditor.judging.shards import gone
 from auditor.llm import LLM, Endpoint
 from auditor.llm.endpoints import public
-from auditor.plan import Options, scan_options
+from auditor.plan import Options, gone, scan_options
 from auditor.query import connect
 from auditor.rates import UNKNOWN_MODEL
 from auditor.replies import Replies

@@ -24,9 +24,9 @@ from auditor.judge import Door, Judge, Setup, read
 from auditor.judging import carried
 from auditor.judging.carried import Carrier
 from auditor.judging.options import JudgeOptions
-from auditor.judging.shards import Cell, candidates, cells, episodes, gone, is_open, stale
+from auditor.judging.shards import Cell, candidates, cells, episodes, is_open, stale
 from auditor.llm import LLM, Stats
-from auditor.plan import Options
+from auditor.plan import Options, gone
 from auditor.readers import mapping as mappings
 from auditor.replies import Replies
 from auditor.rubric import JUDGE_VERSION, Rubric

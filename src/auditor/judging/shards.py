@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -48,14 +47,6 @@ def is_open(verdict: Verdict) -> bool:
     if verdict.status is Status.SKIPPED:
         return not (verdict.error or "").startswith("not drawn")
     return verdict.status is Status.ERROR
-
-
-def gone(commit: Commit) -> str | None:
-    """Why the sources of a shard cannot be read again, None where they can."""
-    for path, size, _ in commit.files:
-        if "://" not in path and (not os.path.isfile(path) or os.path.getsize(path) != size):
-            return f"its source {path} is gone or has changed; scan it again"
-    return None
 
 
 def candidates(audit: Audit, commit: Commit) -> set[tuple[int, str]]:
