@@ -206,7 +206,10 @@ def resume(folder: Path, pool: Turns, shards: int) -> None:
     print(f"| `auditor scan` again, {peak} MB | {seconds:.1f} | {seconds / reading:.3f} |")
     for name, told in took.items():
         print(f"| of that: {name} | {told} | |")
-    print()
+    seconds, peak = timed([AUDITOR, "compact", str(folder / "audit"), "--now"])
+    print(f"| `auditor compact`, {peak} MB | {seconds:.1f} | {seconds / reading:.3f} |")
+    seconds, peak = min(scan(path, folder / "audit", "--jobs", "2") for _ in range(2))
+    print(f"| `auditor scan` again after that, {peak} MB | {seconds:.1f} | {seconds / reading:.3f} |\n")
 
 
 def parts_of_a_resume(options: plan.Options, rubrics: list[object]) -> Iterator[tuple[str, float]]:

@@ -50,6 +50,9 @@ from auditor.cli.judge import (
     judged,
 )
 
+_MANY = 1000
+"""Files of commits from which on compacting is advised."""
+
 
 class EngineName(StrEnum):
     """Who hands out shards."""
@@ -137,6 +140,8 @@ def scan(
         say(show.usage_line(used))
     told = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in summary.items() if n or k in ("episodes", "rejects"))
     say(f"{output}: {told}. Next: auditor report {output}")
+    if (files := len(audit.disk.names("commits"))) > _MANY:
+        say(f"it lies in {files:,} shards, which makes every command slow: auditor compact {output}")
     if summary["rejects"]:
         say(f"{summary['rejects']} records could not be read: see {audit.disk.at('rejects.jsonl')}")
         if strict:
