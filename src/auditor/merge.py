@@ -45,6 +45,7 @@ def merge(sources: Sequence[str], output: str, report: Callable[[Counter[str]], 
                     counts["copied"] += 1
                 counts["shards"] += 1
                 report(counts)
+            carried.hand_on(audit, target)
             _replies(audit, target)
             _labels(audit, target)
         inputs = list(dict.fromkeys(i for about in (target.about(), *abouts) for i in about.inputs))
@@ -78,8 +79,8 @@ def _done(commit: Commit) -> tuple[int, int, int]:
 
 def _copy(source: Audit, target: Audit, commit: Commit, *, anew: bool) -> None:
     """The parts of a shard. `anew`: where another try of a judge wrote other rows under a name that is there already."""
-    along = carried.names(source, commit.shard) if carried.is_so(source) else []
-    for name in (*sorted(parts_of(commit)), *along):
+    along = carried.name_of(commit.shard)
+    for name in (*sorted(parts_of(commit)), *([along] if source.disk.exists(along) else [])):
         if (anew and not is_pack(name)) or not target.disk.exists(name):
             with source.disk.open(name) as given, target.part(name) as path, path.open("wb") as file:
                 shutil.copyfileobj(given, file)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -22,7 +22,7 @@ from auditor.engines.local import Local, alone
 from auditor.errors import AuditorError, ServerError, StoreError
 from auditor.join import Join
 from auditor.judging import Judging, Stage, afar, remember
-from auditor.judging.afar import Afar, Order, Shard
+from auditor.judging.afar import Afar, Done, Order, Shard
 from auditor.llm.limits import Shared
 from auditor.plan import Killer, Options, Task
 from auditor.readers import files
@@ -81,10 +81,8 @@ def scan(
                 stage.again(commit)
 
         def run(tasks: Iterator[Task]) -> None:
-            for shard, done in _run(tasks, options, engine, stage):
-                progress.counts.update(done)
-                if stage is not None and shard:
-                    stage.put(shard, done["episodes"])
+            for counts in _run(tasks, options, engine, stage):
+                progress.counts.update(counts)
                 report(progress)
 
         run(plan.tasks(audit, options, rubrics, found, keep))
@@ -163,21 +161,24 @@ def _small(task: Task) -> bool:
     return sum(f.size for f in task.files) <= _SMALL
 
 
-def _run(tasks: Iterator[Task], options: Options, engine: Engine, stage: Judge | None) -> Iterator[tuple[str, Counter[str]]]:
-    """Scan tasks by an engine, and judge by it where the judge is afar. A shard whose worker dies is done again record by record,
-    to find what kills it.
+def _run(tasks: Iterator[Task], options: Options, engine: Engine, stage: Judge | None) -> Iterator[Counter[str]]:
+    """Scan tasks by an engine, and hand them to the judge; judge by the engine too where that is afar. Counts of what was scanned.
+
+    A shard whose worker dies is done again record by record, to find what kills it.
     """
     far = stage if isinstance(stage, Afar) else None
     jobs: Iterator[Task | Shard] = far.turns(tasks) if far else tasks
     for job, made in engine.run(partial(_work, options=options, order=far.order if far else None), jobs):
+        counts: Counter[str] = Counter()
         if isinstance(job, Task):
-            yield job.shard, _carefully(job, options) if isinstance(made, Died) else made
+            counts = _carefully(job, options) if isinstance(made, Died) else made
+            if stage is not None:
+                stage.put(job.shard, counts["episodes"])
+        elif far is not None and isinstance(made, Died):
+            far.give_up(job, made.why)
         elif far is not None:
-            if isinstance(made, Died):
-                far.give_up(job, made.why)
-            else:
-                far.take(made)
-            yield "", Counter()
+            far.take(cast(Done, made))
+        yield counts
 
 
 def _work(job: Task | Shard, options: Options, order: Order | None) -> Any:

@@ -16,15 +16,17 @@ def test_the_first_goes_alone_until_it_is_answered():
         order: list[str] = []
 
         async def first():
-            async with gate:
-                await asyncio.sleep(0.05)
-                order.append("first")
-                gate.faster()
+            await gate.enter()
+            await asyncio.sleep(0.05)
+            order.append("first")
+            gate.faster()
+            gate.leave()
 
         async def other():
             await asyncio.sleep(0.01)
-            async with gate:
-                order.append("other")
+            await gate.enter()
+            order.append("other")
+            gate.leave()
 
         await asyncio.gather(first(), *(other() for _ in range(5)))
         return order

@@ -26,9 +26,15 @@ def is_so(audit: Audit) -> bool:
     return audit.disk.filesystem is not None or audit.disk.exists(_SECRET)
 
 
-def names(audit: Audit, shard: str) -> list[str]:
-    """What another copy of the audit needs to go on with a shard, as far as it is there."""
-    return [name for name in (_SECRET, f"replies/{shard}.parquet") if audit.disk.exists(name)]
+def name_of(shard: str) -> str:
+    """The part that holds the replies of a shard."""
+    return f"replies/{shard}.parquet"
+
+
+def hand_on(audit: Audit, target: Audit) -> None:
+    """Give a copy the secret, without which its replies are of no use. It keeps the one that it has."""
+    if audit.disk.exists(_SECRET) and not target.disk.exists(_SECRET):
+        target.write(_SECRET, audit.disk.read(_SECRET))
 
 
 def secret(audit: Audit, replies: Replies) -> bytes:
@@ -43,7 +49,7 @@ class Carrier:
     """Brings the replies of one shard along, and saves what comes to them until `end`."""
 
     def __init__(self, audit: Audit, shard: str, replies: Replies) -> None:
-        self._audit, self._name, self._replies = audit, f"replies/{shard}.parquet", replies
+        self._audit, self._name, self._replies = audit, name_of(shard), replies
         self._keys: set[str] = set()
         self._saved = 0
         self._over = asyncio.Event()

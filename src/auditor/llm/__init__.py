@@ -21,6 +21,7 @@ import orjson
 from auditor.errors import ServerError
 from auditor.llm.endpoints import Endpoint, endpoint
 from auditor.llm.failures import Failure, advice, of_error
+from auditor.llm.forms import fitted, learn
 from auditor.llm.limits import IN_A_ROW, Known, Limits, News, Shared, Useless
 from auditor.llm.prices import cost_of, estimate, known_price
 from auditor.llm.stats import Stats
@@ -35,7 +36,6 @@ PATIENCE = 180.0
 """Seconds for which a server that has answered before is asked again while nothing listens there: it is being started anew."""
 _HEARTBEAT = 2.0
 _GONE = frozenset(("unreachable", "disconnected", "502", "503", "504"))
-_FORMS = ("schema", "json", "text")
 _COMPLETION = 1_500
 """Tokens of an answer, for what a call may cost before it is sent."""
 
@@ -164,7 +164,7 @@ class LLM:
             async with self._room(server, to) as call:
                 if server.known.stopped:
                     return Reply(status="error", error=server.known.stopped)
-                body = self._body(server, to, messages, schema)
+                body = fitted(server.known, to, messages, schema)
                 outcome = await self._once(server, to, body)
                 if isinstance(outcome, Reply):
                     outcome = outcome.model_copy(update={"left_out": tuple(sorted(server.known.dropped))})
@@ -221,7 +221,7 @@ class LLM:
         """Count a failed call. What it means now, and whether there is another way to ask."""
         self.stats.outcomes[failure.kind] += 1
         if failure.act in ("form", "parameter"):
-            if self._learn(server, to, failure, body):
+            if learn(server.known, to, failure, body, self._say_once):
                 return failure, True
             failure = failure._replace(act="permanent")
         elif failure.act != "messages":
@@ -252,43 +252,6 @@ class LLM:
         if reply.status == "error":
             return Failure("again", "broken", reply.error or "")
         return reply
-
-    def _body(
-        self, server: _Server, to: Endpoint, messages: list[dict[str, Any]], schema: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        body = request_body(to, messages, schema if server.known.form == 0 else None)
-        for name in server.known.dropped:
-            body.pop(name, None)
-        for old, new in server.known.renamed.items():
-            if old in body:
-                body[new] = body.pop(old)
-        if schema is not None and server.known.form:
-            told = f"\n\nAnswer with one JSON object of this JSON schema, and nothing else.\nJSON Schema:\n{orjson.dumps(schema).decode()}"
-            body["messages"] = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + told}]
-            if _FORMS[server.known.form] == "json":
-                body["response_format"] = {"type": "json_object"}
-        return body
-
-    def _learn(self, server: _Server, to: Endpoint, failure: Failure, body: dict[str, Any]) -> bool:
-        """Remember what the server refused; whether there is another way to ask. Calls that were in flight learn nothing new."""
-        if failure.act == "form":
-            kind = body.get("response_format", {}).get("type")
-            tried = {"json_schema": 0, "json_object": 1}.get(str(kind), 2)
-            if tried >= server.known.form and server.known.form < 2:
-                server.known.form = tried + 1
-                way = "JSON mode" if server.known.form == 1 else "plain text"
-                self._say_once(
-                    f"{to.name}: takes no {'JSON schema' if tried == 0 else 'JSON mode'}, so {way} is used ({failure.words[:120]})"
-                )
-            return tried < server.known.form
-        name = failure.parameter or ""
-        if name == "max_tokens" and "max_completion_tokens" in failure.words:
-            server.known.renamed[name] = "max_completion_tokens"
-            self._say_once(f"{to.name}: takes max_completion_tokens in place of max_tokens")
-        else:
-            server.known.dropped.add(name)
-            self._say_once(f"{to.name}: takes no {name}, so it is left out ({failure.words[:120]})")
-        return True
 
     def _count(self, server: _Server, reply: Reply) -> None:
         server.known.succeeded = True

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Literal, NamedTuple, Protocol
 
 _GROWTH = 4.0
@@ -129,11 +128,10 @@ class Shared:
         here.join(known)
         if useless is not None:
             self._count(server, useless)
-        if news == "faster":
-            self._row[server] = ("", 0)
         if news == "slower":
             gate.slower(time.monotonic() - age)
         elif news == "faster":
+            self._row[server] = ("", 0)
             gate.faster()
         elif news == "learnt":
             gate.learnt()
@@ -144,11 +142,13 @@ class Shared:
 
     def _count(self, server: str, useless: Useless) -> None:
         """Failures of one kind in a row, of all doors; after 20 (or 3, where nothing has ever listened) the server is given up."""
+        here = self._known[server]
+        if useless.lost and here.succeeded:
+            return  # another door has reached it meanwhile
         kind, number = self._row[server]
         self._row[server] = (useless.kind, number + 1 if kind == useless.kind else 1)
-        lost = useless.lost and not self._known[server].succeeded
-        if self._row[server][1] >= (NEVER_REACHED if lost else IN_A_ROW):
-            self._known[server].stopped = useless.words
+        if self._row[server][1] >= (NEVER_REACHED if useless.lost else IN_A_ROW):
+            here.stopped = useless.words
 
     async def reserve(self, holder: str, cost: float) -> bool:
         """See `Limits`."""
@@ -193,14 +193,6 @@ class Gate:
             else:
                 self._waiting.remove(future)
             raise
-
-    async def __aenter__(self) -> None:
-        """Wait for room."""
-        await self.enter()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Make room."""
-        self.leave()
 
     def slower(self, sent: float) -> None:
         """429: halve, once for all calls that were sent before the last halving (`sent`: time.monotonic)."""
