@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from auditor.query import quoted, table, unreadable
+from auditor.live import quoted, table, unreadable
 from auditor.store import Audit, Commit, Duplicates
 from auditor.tables import EPISODES
 

@@ -26,24 +26,23 @@ Answers that are held against verdicts which have changed since are left out unt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from auditor import families, reviewed
-from auditor.errors import QueryError, StoreError
+from auditor.errors import QueryError
+from auditor.live import quoted, table, unreadable
 from auditor.plan import scan_options
 from auditor.sources import Sources
-from auditor.store import Audit, Commit, basis_of, is_pack, named_in, verdicts_of
+from auditor.store import Audit, Commit, basis_of, is_pack, verdicts_of
 from auditor.tables import ANSWERS, ASKED, EPISODES, FACTS, VERDICTS
 from auditor.text import excerpt
 from auditor.transcript import Transcript
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
+    pass
 
 
 _TRIES = 5
@@ -63,12 +62,6 @@ def connect(audit: Audit) -> duckdb.DuckDBPyConnection:
             if not left or list(audit.commits()) == commits:
                 raise unreadable(audit, error) from None
     raise AssertionError("the last try returns or raises")
-
-
-def unreadable(audit: Audit, error: duckdb.Error) -> StoreError:
-    """What to say of a part that DuckDB cannot read."""
-    told = str(error).splitlines()[0][:160]
-    return StoreError(f"{audit.where}: a part of this audit cannot be read ({told}); scan its logs again")
 
 
 def _connect(audit: Audit, commits: Sequence[Commit]) -> duckdb.DuckDBPyConnection:
@@ -147,66 +140,6 @@ def _older(commits: Sequence[Commit]) -> set[str]:
     """Verdict parts of shards whose rubric or judge was changed and run again: the older ones count for what they still stand for."""
     pairs = [({part for part, _ in c.rubrics.values()}, {j.part for j in c.judged}) for c in commits]
     return {part for pair in pairs for parts in pair if len(parts) > 1 for part in parts if not is_pack(part)}
-
-
-def table(
-    con: duckdb.DuckDBPyConnection, name: str, audit: Audit, named: Iterable[tuple[str, ...]], schema: pa.Schema,
-    older: Collection[str] = (),
-) -> None:  # fmt: skip
-    """Make a view of the rows that count, empty with the columns of `schema` where there are none.
-
-    `named` is (part, shard), or (part, shard, rubric, view, detector), of all that commits stand for; of the parts in `older`, and
-    of packs that are not named by all any more, only such rows count.
-    """
-    by_part: dict[str, list[tuple[str, ...]]] = {}
-    for part, *key in named:
-        by_part.setdefault(part, []).append((part.rpartition("/")[2], *key))
-    partly = [part for part, rows in by_part.items() if part in older or (is_pack(part) and named_in(part) != len(rows))]
-    found = []
-    if whole := [part for part in by_part if part not in set(partly)]:
-        found.append(f"SELECT * FROM read_parquet({_listed(audit, whole)})")
-    if partly:
-        # Joins cost more than the scan: one is made for these parts alone.
-        found.append(
-            f"SELECT * EXCLUDE (filename) FROM read_parquet({_listed(audit, partly)}, filename=true) t"
-            f" WHERE {_live(con, name, [row for part in partly for row in by_part[part]])}"
-        )
-    columns = ", ".join(f'NULL::{_type(f.type)} AS "{f.name}"' for f in schema)
-    con.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(found) or f'SELECT {columns} WHERE false'}")
-
-
-def _listed(audit: Audit, parts: Iterable[str]) -> str:
-    return f"[{', '.join(quoted(audit.disk.at(part)) for part in parts)}]"
-
-
-def _live(con: duckdb.DuckDBPyConnection, name: str, rows: Sequence[tuple[str, ...]]) -> str:
-    """A condition on rows with their filename, from (file, shard …) of what counts."""
-    import pyarrow as pa
-
-    columns = ("file", "shard", "rubric", "view", "detector")[: len(rows[0])]
-    given = pa.table({column: list(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)})
-    con.register("_given", given)
-    con.execute(f"CREATE TABLE _of{name} AS FROM _given")
-    con.unregister("_given")
-    keys = ", ".join(f"t.{column}" for column in columns[1:])
-    return f"(parse_filename(t.filename), {keys}) IN (SELECT ({', '.join(columns)}) FROM _of{name})"
-
-
-def _type(kind: pa.DataType) -> str:
-    """The DuckDB type of a column."""
-    import pyarrow as pa
-
-    if pa.types.is_list(kind):
-        return f"{_type(kind.value_type)}[]"
-    if pa.types.is_struct(kind):
-        fields = (kind.field(i) for i in range(kind.num_fields))
-        return "STRUCT(" + ", ".join(f'"{f.name}" {_type(f.type)}' for f in fields) + ")"
-    return _TYPES[str(kind)]
-
-
-def quoted(text: str) -> str:
-    """A text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def run(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
